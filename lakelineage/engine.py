@@ -1,0 +1,222 @@
+"""One open lake: what the verbs build on."""
+
+import atexit
+import json
+import os
+import re
+import sys
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lakelineage.errors import InvalidInput, StorageFailed
+from lakelineage.journal.background import Flusher
+from lakelineage.journal.committer import Committer, Drained
+from lakelineage.journal.lanes import file_system, hosts, is_network, require_local, segments
+from lakelineage.journal.segment import MAGIC
+from lakelineage.journal.writer import Journal
+from lakelineage.model.changes import Change, Stamp
+from lakelineage.model.values import Durability
+from lakelineage.settings import load_or_create
+from lakelineage.store import forks
+from lakelineage.store.cache import FileCache
+from lakelineage.store.delta import DeltaStore
+from lakelineage.store.root import Root, storage_errors
+from lakelineage.tables import Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lakelineage.query.duckdb.reader import DuckDBReader
+
+#: Seconds that a flush waits for another process that is draining the same journal.
+_FLUSH_TIMEOUT = 120.0
+
+
+class Engine:
+    """An open lake.
+
+    Args:
+        uri: folder or object-store URI.
+        storage_options: credentials and endpoint, as deltalake takes them.
+        durability: ``"power"`` (a returned call survives loss of power) or ``"process"`` (it survives a crash of the
+            process; faster).
+        create: make the lake if there is none.
+        protection: default protection of pins in a new lake.
+    """
+
+    def __init__(
+        self,
+        uri: str | os.PathLike[str],
+        storage_options: Mapping[str, str] | None = None,
+        *,
+        durability: Durability = "power",
+        create: bool = True,
+        protection: str | None = None,
+    ) -> None:
+        if durability not in ("power", "process"):
+            raise InvalidInput(f"durability {durability!r} is unknown; choose 'power' or 'process'")
+        self.durability: Durability = durability
+        self.root = Root(uri, storage_options)
+        self.settings = load_or_create(self.root, create, protection)
+        self._spool = self._spool_folder()
+        self.host_folder = self._spool / _host_name()
+        self._network = self.root.local is not None and is_network(file_system(self._spool))
+        self.after_drain: Callable[[Drained], None] = lambda drained: None
+        self.store = DeltaStore(self.root, sync=durability == "power")
+        self._committer = Committer(self.store)
+        self._flusher = Flusher(lambda: self._drain(0.0))
+        with storage_errors(f"opening the journal {self.host_folder}"):
+            self.journal = Journal(self.host_folder, durability, self._flusher.notify)
+        self._reader: DuckDBReader | None = None
+        self.known_environments: set[str] = set()
+        self._pid = os.getpid()
+        self._closed = False
+        _open_engines.add(self)
+        self._drain_leftovers()
+
+    def _spool_folder(self) -> Path:
+        if self.root.local is not None:
+            return self.root.local / "journal"
+        given = os.environ.get("LAKELINEAGE_SPOOL")
+        if given:
+            base = Path(given).expanduser().absolute()
+        else:
+            from platformdirs import user_state_path
+
+            base = user_state_path("lakelineage")
+        folder = base / self.settings.lake_id / "journal"
+        require_local(folder)
+        return folder
+
+    def _folders(self) -> list[Path]:
+        """Journal folders to read and drain: all that are here, for a local disk belongs to one running system."""
+        return [self.host_folder] if self._network else hosts(self._spool)
+
+    def _drain_leftovers(self) -> None:
+        """Have the flusher commit what processes that have died left behind."""
+        left = sum(s.path.stat().st_size - len(MAGIC) for folder in self._folders() for s in segments(folder))
+        if left > 0:
+            self._flusher.notify(left)
+
+    def append(self, change: Change) -> Stamp:
+        """Journal a change; durable when it returns, as a whole or not at all. Never touches the Delta engine."""
+        return self.journal.append(change)
+
+    def exclusive(
+        self, table: Table, decide: "Callable[[pa.Table], Sequence[tuple[Any, ...]] | None]"
+    ) -> Stamp | None:
+        """Add rows that depend on all rows there are (unique names, version numbers).
+
+        Args:
+            table: one with ``unique=True``.
+            decide: given every row as Arrow, in the order of the lake, the rows to add (as ``Table.row`` makes them), or none;
+                may raise. It is called again when another writer was faster.
+
+        Returns:
+            The place of the rows in the order; None if there were none to add.
+
+        Raises:
+            ConcurrentWrite: other writers won every race.
+        """
+        if not table.unique:
+            raise InvalidInput(f"table {table.name} goes through the journal; use append")
+        placed: list[Stamp] = []
+
+        def stamped(rows: Sequence[tuple[Any, ...]]) -> "pa.Table":
+            import pyarrow as pa
+
+            stamp = self.journal.stamp(len(rows))
+            placed[:] = [stamp]
+            order = [(stamp.ingested_at, stamp.writer, stamp.seq + i) for i in range(len(rows))]
+            columns = [*zip(*order, strict=True), *zip(*rows, strict=True)]
+            arrays = [pa.array(c, f.type) for c, f in zip(columns, table.schema, strict=True)]
+            return pa.table(arrays, schema=table.schema)
+
+        def witnessed(rows: "pa.Table") -> Sequence[tuple[Any, ...]] | None:
+            if rows.num_rows:
+                self.journal.clock.witness(rows.column("ingested_at")[-1].value)
+            return decide(rows)
+
+        added = self.store.exclusive(table, witnessed, stamped)
+        return None if added is None else placed[0]
+
+    @property
+    def reader(self) -> "DuckDBReader":
+        """The reader; made when first asked for."""
+        if self._reader is None:
+            from lakelineage.query.duckdb.reader import DuckDBReader
+
+            cache = FileCache(self.root, self.settings.lake_id)
+            self._reader = DuckDBReader(self.store, self._folders, cache.local_path)
+        return self._reader
+
+    def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> "pa.Table":
+        """Answer SQL over all tables, fresh to the last row of this host.
+
+        Raises:
+            InvalidQuery: the engine refused it.
+        """
+        return self.reader.query(sql, params)
+
+    def flush(self) -> None:
+        """Commit all that the journals of this host hold at the time of the call.
+
+        Raises:
+            StorageFailed: the store cannot be reached, or another process holds the journal for too long. What was
+                logged stays safe in the journal.
+        """
+        if forks.usable():
+            self._drain(_FLUSH_TIMEOUT)
+        else:
+            self._drain_elsewhere()
+
+    def _drain(self, timeout: float) -> None:
+        drained = self._committer.drain(self._folders(), timeout)
+        if drained.rows:
+            self.after_drain(drained)
+
+    def _drain_elsewhere(self) -> None:
+        """A forked child cannot use the Delta engine: have a fresh process do it."""
+        import subprocess
+
+        environment = {**os.environ, "LAKELINEAGE_STORAGE_OPTIONS": json.dumps(self.root.storage_options)}
+        command = [sys.executable, "-m", "lakelineage", "--lake", self.root.uri, "flush"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_FLUSH_TIMEOUT * 2)
+        if done.returncode != 0:
+            raise StorageFailed(f"flushing {self.root.uri} in a fresh process failed: {done.stderr.strip()[-500:]}")
+
+    def close(self) -> None:
+        """Commit what this process logged and let go of everything. The lake can be opened again."""
+        if self._closed:
+            return
+        self._closed = True
+        self._flusher.stop()
+        try:
+            if self._pid == os.getpid() and self._flusher.waiting and forks.usable():
+                self._drain(0.0)
+        finally:
+            self.journal.close()
+            if self._reader is not None:
+                self._reader.close()
+            _open_engines.discard(self)
+
+
+def _host_name() -> str:
+    import socket
+
+    return re.sub(r"[^A-Za-z0-9.-]", "_", socket.gethostname()) or "localhost"
+
+
+_open_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    """At the end of the process: commit what is journaled, so that other engines see it at once."""
+    for engine in list(_open_engines):
+        if engine._pid == os.getpid():
+            engine.close()
+
+
+atexit.register(_close_all)

@@ -1,0 +1,203 @@
+"""Every error lakelineage raises, grouped by what a caller would do about it.
+
+    LakelineageError
+    ├── InvalidInput            change the call (also a ValueError)
+    │   ├── InvalidPath         a path that leaves its folder, or is empty
+    │   ├── InvalidFilter       a search filter or order that cannot be parsed
+    │   └── InvalidQuery        SQL that the engine refuses
+    ├── NotFound                name something that exists (also a LookupError)
+    │   ├── ExperimentNotFound, RunNotFound, ModelNotFound, SnapshotNotFound, ArtifactNotFound
+    │   ├── TableNotFound       the URI is no Delta table
+    │   └── VersionNotFound     the table has no such version, or its log no longer tells
+    ├── Conflict                the state of the lake forbids it; look at it and decide
+    │   ├── ParamConflict       a param has another value already
+    │   ├── RunFinished         the run has ended; resume it first
+    │   ├── AlreadyExists       the name is taken
+    │   └── ConcurrentWrite     others kept winning the race; try again
+    ├── LakeError               the lake or the machine needs attention
+    │   ├── LakeTooNew          written by a newer lakelineage; upgrade
+    │   ├── LakeDamaged         what is stored is not what was written
+    │   ├── SnapshotLost        pinned files are gone; the message lists them
+    │   ├── StorageFull         no space left; nothing of the call was kept
+    │   ├── StorageFailed       the store refused or cannot be reached
+    │   ├── UnsuitableStorage   the place cannot keep the promise asked of it
+    │   └── ForkedProcess       this needs a process that was spawned, not forked
+    └── MissingExtra            an optional dependency is not installed (also an ImportError)
+
+Each class has a stable ``code`` that programs may branch on (the command line prints it with ``--json``).
+"""
+
+from typing import ClassVar
+
+
+class LakelineageError(Exception):
+    """Base of all errors of this package."""
+
+    code: ClassVar[str] = "lakelineage_error"
+
+
+class InvalidInput(LakelineageError, ValueError):
+    """The call is wrong; nothing was changed."""
+
+    code = "invalid_input"
+
+
+class InvalidPath(InvalidInput):
+    """A path is empty, absolute where it may not be, or leaves its folder."""
+
+    code = "invalid_path"
+
+
+class InvalidFilter(InvalidInput):
+    """A search filter or order cannot be understood."""
+
+    code = "invalid_filter"
+
+
+class InvalidQuery(InvalidInput):
+    """The SQL engine refused the query."""
+
+    code = "invalid_query"
+
+
+class NotFound(LakelineageError, LookupError):
+    """What the call names does not exist."""
+
+    code = "not_found"
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)
+
+
+class ExperimentNotFound(NotFound):
+    """No experiment has this name or id."""
+
+    code = "experiment_not_found"
+
+
+class RunNotFound(NotFound):
+    """No run has this id."""
+
+    code = "run_not_found"
+
+
+class ModelNotFound(NotFound):
+    """No registered model, version or alias has this name."""
+
+    code = "model_not_found"
+
+
+class SnapshotNotFound(NotFound):
+    """No pinned snapshot has this id or name."""
+
+    code = "snapshot_not_found"
+
+
+class ArtifactNotFound(NotFound):
+    """The run has no artifact at this path."""
+
+    code = "artifact_not_found"
+
+
+class TableNotFound(NotFound):
+    """The URI is no Delta table."""
+
+    code = "table_not_found"
+
+
+class VersionNotFound(NotFound):
+    """The table has no such version, or its log no longer tells of it."""
+
+    code = "version_not_found"
+
+
+class Conflict(LakelineageError):
+    """The state of the lake forbids the call; nothing was changed."""
+
+    code = "conflict"
+
+
+class ParamConflict(Conflict):
+    """The param already has another value."""
+
+    code = "param_conflict"
+
+
+class RunFinished(Conflict):
+    """The run has ended."""
+
+    code = "run_finished"
+
+
+class AlreadyExists(Conflict):
+    """The name is taken."""
+
+    code = "already_exists"
+
+
+class ConcurrentWrite(Conflict):
+    """Other writers won every attempt; trying again is safe."""
+
+    code = "concurrent_write"
+
+
+class LakeError(LakelineageError):
+    """The lake or the machine under it needs attention."""
+
+    code = "lake_error"
+
+
+class LakeTooNew(LakeError):
+    """The lake has a newer format than this version of lakelineage reads."""
+
+    code = "lake_too_new"
+
+
+class LakeDamaged(LakeError):
+    """What is stored is not what was written."""
+
+    code = "lake_damaged"
+
+
+class SnapshotLost(LakeError):
+    """Files of a pinned snapshot can no longer be read.
+
+    Attributes:
+        missing: the files that are gone or were altered, as stored paths.
+    """
+
+    code = "snapshot_lost"
+
+    def __init__(self, message: str, missing: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+class StorageFull(LakeError):
+    """The disk is full; nothing of the call was kept."""
+
+    code = "storage_full"
+
+
+class StorageFailed(LakeError):
+    """The store refused the request or cannot be reached."""
+
+    code = "storage_failed"
+
+
+class UnsuitableStorage(LakeError):
+    """The place cannot keep the promise asked of it (a network file system under a journal, say)."""
+
+    code = "unsuitable_storage"
+
+
+class ForkedProcess(LakeError):
+    """The call needs the Delta engine, which a process forked after its first use cannot run."""
+
+    code = "forked_process"
+
+
+class MissingExtra(LakelineageError, ImportError):
+    """An optional dependency is not installed."""
+
+    code = "missing_extra"

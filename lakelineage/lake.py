@@ -1,0 +1,247 @@
+"""The public face of a lake: one object whose methods are the verbs."""
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from lakelineage.engine import Engine
+from lakelineage.errors import InvalidInput
+from lakelineage.maintenance.run import Maintenance
+from lakelineage.model.values import Durability
+from lakelineage.run import PastRun, Run
+from lakelineage.tracking import search, start
+from lakelineage.tracking.experiments import DEFAULT_NAME, Experiments
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lakelineage.inference.scoring import ScoreResult
+    from lakelineage.lineage import Lineage
+    from lakelineage.registry import Models
+    from lakelineage.snapshots import Snapshot
+
+
+class Lake:
+    """An open lake. Made by :func:`lakelineage.open`; safe to share between threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._maintenance = Maintenance(engine)
+        engine.after_drain = self._maintenance.after_drain
+        self.experiments = Experiments(engine)
+
+    @property
+    def uri(self) -> str:
+        """Folder or URI of the lake."""
+        return self._engine.root.uri
+
+    @property
+    def id(self) -> str:
+        """Id of the lake, wherever it is moved."""
+        return self._engine.settings.lake_id
+
+    def start_run(
+        self,
+        experiment: str = DEFAULT_NAME,
+        name: str | None = None,
+        *,
+        tags: Mapping[str, Any] | None = None,
+        parent: Run | str | None = None,
+    ) -> Run:
+        """Start a run.
+
+        Args:
+            experiment: name; the experiment is created if there is none.
+            name: name for people.
+            tags: tags to begin with.
+            parent: run (or its id) that this one is part of.
+
+        Raises:
+            InvalidInput: a name or tag cannot be kept.
+        """
+        experiment_id = self.experiments.id_of(experiment)
+        parent_id = parent.id if isinstance(parent, Run) else parent
+        return Run(self._engine, start.new_run(self._engine, experiment_id, name, tags, parent_id), {})
+
+    def resume_run(self, run_id: str) -> Run:
+        """Go on logging to a run; one that had ended is active again.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        return Run(self._engine, *start.resumed(self._engine, start.run_id_of(run_id)))
+
+    def run(self, run_id: str) -> PastRun:
+        """A run as it is now.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        return PastRun(self._engine, run_id)
+
+    def search_runs(
+        self,
+        filter: str = "",  # noqa: A002 - the word that users of search know
+        *,
+        experiments: Sequence[str] = (),
+        order_by: Sequence[str] = (),
+        limit: int | None = None,
+    ) -> "pa.Table":
+        """Runs that satisfy a filter, such as ``metrics.rmse < 70 and params.alpha = '0.01'``.
+
+        Args:
+            filter: conditions on metrics, params, tags and attributes; empty means all.
+            experiments: names of experiments; none means all.
+            order_by: such as ``["metrics.rmse", "start_time DESC"]``; nulls and NaN come last; default the newest first.
+            limit: greatest number of runs.
+
+        Returns:
+            Rows of the table ``runs``.
+
+        Raises:
+            InvalidFilter: filter or order cannot be understood.
+        """
+        return search.search_runs(self._engine, filter, experiments=experiments, order_by=order_by, limit=limit)
+
+    def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> "pa.Table":
+        """Answer SQL (DuckDB's dialect) over all tables of the lake, fresh to the last row of this host.
+
+        Args:
+            query: one statement.
+            params: values for ``?`` or ``$name``.
+
+        Raises:
+            InvalidQuery: the statement is wrong.
+        """
+        return self._engine.query(query, params)
+
+    def snapshot(
+        self,
+        source: Any,
+        version: int | None = None,
+        as_of: datetime | str | None = None,
+        *,
+        name: str | None = None,
+        protection: str | None = None,
+    ) -> "Snapshot":
+        """Pin a table outside a run. See :meth:`lakelineage.Run.use`."""
+        from lakelineage import snapshots
+
+        return snapshots.pin(self._engine, source, version=version, as_of=as_of, name=name, protection=protection)
+
+    def load_snapshot(self, snapshot_id: str) -> "Snapshot":
+        """A snapshot that was pinned before, by its id.
+
+        Raises:
+            SnapshotNotFound: there is none.
+        """
+        from lakelineage import snapshots
+
+        return snapshots.load(self._engine, snapshot_id)
+
+    @property
+    def snapshots(self) -> "pa.Table":
+        """All pinned snapshots."""
+        from lakelineage import snapshots
+
+        return snapshots.list_snapshots(self._engine)
+
+    def lineage(self, node: str) -> "Lineage":
+        """Questions about what a node descends from and what descends from it.
+
+        Args:
+            node: ``dataset:<path or id>[@version]``, ``run:<id>``, ``model:<name>[@version]`` or ``artifact:<run>/<path>``.
+
+        Raises:
+            NotFound: the lake knows no such node.
+        """
+        from lakelineage.lineage import Lineage
+
+        return Lineage(self._engine, node)
+
+    @property
+    def models(self) -> "Models":
+        """The registry of models."""
+        from lakelineage.registry import Models
+
+        return Models(self._engine)
+
+    def load_model(self, uri: str) -> Any:
+        """A model ready to predict, by ``models:/name/3``, ``models:/name@alias`` or ``runs:/id/path``."""
+        from lakelineage.inference import models
+
+        return models.load_model(self._engine, uri)
+
+    def score(self, model: Any, input: Any, output: str, **options: Any) -> "ScoreResult":  # noqa: A002
+        """Score a table in batches of bounded memory. See :func:`lakelineage.inference.scoring.score`."""
+        from lakelineage.inference import scoring
+
+        return scoring.score(self._engine, model, input, output, **options)
+
+    def trace_prediction(self, output: str, where: str) -> "pa.Table":
+        """From rows of predictions back to model, run, data and code.
+
+        Args:
+            output: table that :meth:`score` wrote.
+            where: rows of it, as a SQL condition.
+        """
+        from lakelineage.inference.trace import trace_prediction
+
+        return trace_prediction(self._engine, output, where)
+
+    def flush(self) -> None:
+        """Return when all that this host has logged is in the Delta tables.
+
+        Raises:
+            StorageFailed: the store cannot be reached; what was logged stays safe in the journal.
+        """
+        self._engine.flush()
+
+    def maintain(self) -> None:
+        """Compact, publish and vacuum the lake's own tables now, rather than when they need it."""
+        self._engine.flush()
+        self._maintenance.run()
+
+    def close(self) -> None:
+        """Commit what this process logged and let go of the lake."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Lake {self.uri}>"
+
+
+def open_lake(
+    uri: str | os.PathLike[str] | None = None,
+    storage_options: Mapping[str, str] | None = None,
+    *,
+    durability: Durability = "power",
+    create: bool = True,
+    protection: str | None = None,
+) -> Lake:
+    """Open a lake, and make it if there is none.
+
+    Args:
+        uri: folder, or ``s3://``, ``gs://``, ``az://`` URI; default the variable ``LAKELINEAGE_URI``.
+        storage_options: credentials and endpoint, as deltalake takes them.
+        durability: ``"power"``: a returned call survives loss of power; ``"process"``: a crash of the process only, and it is faster.
+        create: make the lake if there is none.
+        protection: default protection of pins in a new lake.
+
+    Raises:
+        InvalidInput: there is no lake and none is to be made, or the place holds something else.
+        LakeTooNew: the lake was written by a newer version.
+    """
+    place = uri if uri is not None else os.environ.get("LAKELINEAGE_URI")
+    if place is None:
+        raise InvalidInput("no lake was named: pass a folder or URI, or set LAKELINEAGE_URI")
+    return Lake(Engine(place, storage_options, durability=durability, create=create, protection=protection))

@@ -1,0 +1,1 @@
+"""Keeping the lake's own tables quick: compaction, publishing, vacuum."""

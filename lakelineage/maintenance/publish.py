@@ -1,0 +1,45 @@
+"""Publishing the current tables as Delta tables, for Spark, Polars, Trino or BI tools.
+
+What is published notes, as application transactions, what it holds: ``runs`` the greatest number of every writer in each of
+its sources, the small tables the versions of their sources. It may lag; it is never wrong, and can be rebuilt.
+"""
+
+from lakelineage.engine import Engine
+from lakelineage.query.duckdb.views import SOURCES
+from lakelineage.store import faults
+from lakelineage.tables import BY_NAME, CURRENT, RUNS, Table
+
+
+class Publisher:
+    """Publishes the current tables of one lake.
+
+    Args:
+        engine: the open lake.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def publish(self) -> None:
+        """Bring all published tables up to what the facts hold.
+
+        Raises:
+            ConcurrentWrite: another process published at the same time.
+        """
+        faults.reach("publish.before")
+        fresh = self._engine.reader.unpublished_runs()
+        if fresh.rows.num_rows:
+            self._engine.store.upsert(RUNS, fresh.rows, fresh.watermarks)
+        for table in CURRENT:
+            if table is not RUNS:
+                self._publish_small(table)
+        faults.reach("publish.after")
+
+    def _publish_small(self, table: Table) -> None:
+        store = self._engine.store
+        versions = {source: store.snapshot(BY_NAME[source]).version for source in SOURCES[table.name]}
+        if store.snapshot(table, versions).covered == {s: v for s, v in versions.items() if v >= 0}:
+            return
+        rows = self._engine.reader.derived(table)
+        if rows.num_rows:
+            store.upsert(table, rows, {s: v for s, v in versions.items() if v >= 0})

@@ -1,0 +1,83 @@
+"""When to compact, publish and vacuum, and doing it.
+
+All of it may run anywhere and at any time: Delta's conflict check keeps it right, the lease only saves work.
+"""
+
+import logging
+import time
+
+from lakelineage.engine import Engine
+from lakelineage.errors import ConcurrentWrite
+from lakelineage.journal.committer import Drained
+from lakelineage.maintenance.publish import Publisher
+from lakelineage.store import faults
+from lakelineage.store.locks import Lease
+from lakelineage.tables import BY_NAME, CURRENT, FACTS, Table
+
+_log = logging.getLogger(__name__)
+
+#: Active files of a table at which it is compacted: from there on appending gets slower (decisions/004).
+MANY_FILES = 50
+#: Size of compacted files, in bytes, first try; eight times as much while that leaves many.
+_TARGET_BYTES = 8 << 20
+_GREATEST_TARGET = 512 << 20
+#: Hours that a file stays after no version needs it, for readers that are at it.
+_VACUUM_HOURS = 3
+#: Seconds between vacuums, and between publishes, of one process.
+_VACUUM_EVERY = 3600.0
+_PUBLISH_EVERY = 60.0
+
+
+class Maintenance:
+    """Maintenance of one lake.
+
+    Args:
+        engine: the open lake.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._publisher = Publisher(engine)
+        self._vacuumed = time.monotonic()
+        self._published = time.monotonic()
+
+    def after_drain(self, drained: Drained) -> None:
+        """Do what a drain made necessary; nothing most of the time."""
+        crowded = [t for t in map(BY_NAME.__getitem__, sorted(drained.tables)) if self._crowded(t)]
+        publish = bool(crowded) or time.monotonic() - self._published > _PUBLISH_EVERY
+        vacuum = time.monotonic() - self._vacuumed > _VACUUM_EVERY
+        if crowded or publish or vacuum:
+            self._leased(crowded, publish, vacuum)
+
+    def run(self) -> None:
+        """Do all of it now."""
+        self._leased([*FACTS, *CURRENT], publish=True, vacuum=True, timeout=60.0)
+
+    def _crowded(self, table: Table) -> bool:
+        return len(self._engine.store.snapshot(table).files) >= MANY_FILES
+
+    def _leased(self, tables: list[Table], publish: bool, vacuum: bool, timeout: float = 0.0) -> None:
+        lease = Lease(self._engine.host_folder.parent / "maintenance.lock")
+        if not lease.acquire(timeout):
+            return  # another process of this host is at it
+        try:
+            if publish:
+                self._published = time.monotonic()
+                self._publisher.publish()
+                tables = tables + [t for t in CURRENT if t not in tables and self._crowded(t)]
+            for table in tables:
+                self._compact(table)
+            if vacuum:
+                self._vacuumed = time.monotonic()
+                for table in [*FACTS, *CURRENT]:
+                    self._engine.store.vacuum(table, _VACUUM_HOURS)
+        except ConcurrentWrite as error:
+            _log.info("maintenance gave way to another writer: %s", error)
+        finally:
+            lease.release()
+
+    def _compact(self, table: Table) -> None:
+        target = _TARGET_BYTES
+        while self._engine.store.compact(table, target) >= MANY_FILES // 2 and target < _GREATEST_TARGET:
+            target *= 8
+        faults.reach("compact.after")

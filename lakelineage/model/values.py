@@ -1,0 +1,47 @@
+"""Small closed vocabularies of the field."""
+
+from enum import StrEnum
+from typing import Literal
+
+#: What a returned call promises: it survives loss of power, or a crash of the process only.
+Durability = Literal["power", "process"]
+
+
+class RunStatus(StrEnum):
+    """State of a run; the names are MLflow's."""
+
+    RUNNING = "RUNNING"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    KILLED = "KILLED"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing may be logged any more."""
+        return self is not RunStatus.RUNNING
+
+
+class Lifecycle(StrEnum):
+    """Deleting is a tombstone: the history stays."""
+
+    ACTIVE = "active"
+    DELETED = "deleted"
+
+
+class Relation(StrEnum):
+    """Relations of the lineage graph, in W3C PROV's terms (PROV-DM, 2013).
+
+    An edge goes from what came first to what came of it: ``dataset -used-> run -generated-> artifact``.
+    """
+
+    USED = "used"
+    GENERATED = "generated"
+    DERIVED_FROM = "derived_from"
+
+
+class Protection(StrEnum):
+    """How far a pin survives what happens to its source."""
+
+    REFERENCE = "reference"
+    PROTECTED = "protected"
+    ARCHIVED = "archived"

@@ -1,0 +1,1 @@
+"""Reading with DuckDB: SQL on one machine."""

@@ -1,0 +1,103 @@
+"""SQL that derives the current tables from the facts."""
+
+from lakelineage.tables import (
+    EXPERIMENTS,
+    MODEL_VERSIONS,
+    REGISTERED_MODELS,
+    RUNS,
+    RUNS_HISTORY,
+    Table,
+)
+
+#: Facts that each current table derives from.
+SOURCES: dict[str, tuple[str, ...]] = {
+    EXPERIMENTS.name: ("experiments_history",),
+    RUNS.name: ("runs_history", "params", "metrics", "tags_history"),
+    REGISTERED_MODELS.name: ("registered_models_history", "aliases_history"),
+    MODEL_VERSIONS.name: ("model_versions_history", "aliases_history"),
+}
+
+_ORDER = "ingested_at, writer, seq"
+_NEWEST_FIRST = "ingested_at DESC, writer DESC, seq DESC"
+
+EXPERIMENTS_SQL = f"""
+SELECT * EXCLUDE (ingested_at, writer, seq), ingested_at AS updated_at FROM experiments_history
+QUALIFY row_number() OVER (PARTITION BY experiment_id ORDER BY {_NEWEST_FIRST}) = 1
+"""
+
+_ALIASES = f"""
+SELECT name, alias, version FROM (
+  SELECT name, alias, arg_max(struct_pack(v := version), row({_ORDER})).v AS version FROM aliases_history GROUP BY ALL
+) WHERE version IS NOT NULL
+"""
+
+REGISTERED_MODELS_SQL = f"""
+WITH alias AS ({_ALIASES}),
+aliases AS (
+  SELECT name, map_from_entries(list(struct_pack(k := alias, v := version::VARCHAR) ORDER BY alias)) AS aliases
+  FROM alias GROUP BY name
+)
+SELECT h.* EXCLUDE (ingested_at, writer, seq), coalesce(a.aliases, MAP {{}}) AS aliases, h.ingested_at AS updated_at
+FROM registered_models_history h LEFT JOIN aliases a USING (name)
+QUALIFY row_number() OVER (PARTITION BY h.name ORDER BY {_NEWEST_FIRST}) = 1
+"""
+
+MODEL_VERSIONS_SQL = f"""
+WITH alias AS ({_ALIASES}),
+aliases AS (SELECT name, version, list(alias ORDER BY alias) AS aliases FROM alias GROUP BY name, version)
+SELECT h.* EXCLUDE (ingested_at, writer, seq), coalesce(a.aliases, []) AS aliases, h.ingested_at AS updated_at
+FROM model_versions_history h LEFT JOIN aliases a USING (name, version)
+QUALIFY row_number() OVER (PARTITION BY h.name, h.version ORDER BY {_NEWEST_FIRST}) = 1
+"""
+
+
+def runs_sql(only: str | None) -> str:
+    """SQL of ``runs`` from the facts.
+
+    Args:
+        only: name of a relation with the ``run_id`` of the runs to derive; None derives all.
+    """
+    chosen = f"WHERE run_id IN (SELECT run_id FROM {only})" if only else ""
+    own = ", ".join(f"s.{name}" for name in RUNS_HISTORY.names)
+    return f"""
+WITH state AS (
+  SELECT * FROM runs_history {chosen}
+  QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY {_NEWEST_FIRST}) = 1
+),
+{_map_cte("param", "params", "arg_min", _ORDER, chosen)},
+{_map_cte("metric", "metrics", "arg_max", f"step, timestamp, {_ORDER}", chosen)},
+{_map_cte("tag", "tags_history", "arg_max", _ORDER, chosen)}
+SELECT {own},
+  coalesce(param.entries, MAP {{}}) AS params,
+  coalesce(metric.entries, MAP {{}}) AS metrics,
+  coalesce(tag.entries, MAP {{}}) AS tags,
+  greatest(s.ingested_at, param.seen, metric.seen, tag.seen) AS updated_at
+FROM state s
+LEFT JOIN param USING (run_id) LEFT JOIN metric USING (run_id) LEFT JOIN tag USING (run_id)
+"""
+
+
+def _map_cte(name: str, source: str, pick: str, order: str, chosen: str) -> str:
+    """Key → picked value of each run, keys sorted; a picked null (a deleted tag) is left out."""
+    return f"""{name} AS (
+  SELECT run_id, map_from_entries(list(struct_pack(k := key, v := picked.v) ORDER BY key)
+    FILTER (WHERE picked.v IS NOT NULL)) AS entries, max(seen) AS seen
+  FROM (
+    SELECT run_id, key, {pick}(struct_pack(v := value), row({order})) AS picked, max(ingested_at) AS seen
+    FROM {source} {chosen} GROUP BY run_id, key
+  ) GROUP BY run_id
+)"""
+
+
+def derived_sql(table: Table) -> str:
+    """SQL of a small current table (all but ``runs``)."""
+    return {
+        EXPERIMENTS.name: EXPERIMENTS_SQL,
+        REGISTERED_MODELS.name: REGISTERED_MODELS_SQL,
+        MODEL_VERSIONS.name: MODEL_VERSIONS_SQL,
+    }[table.name]
+
+
+def needed(names: set[str]) -> set[str]:
+    """Facts that a query over these tables and views needs."""
+    return {source for name in names for source in SOURCES.get(name, (name,))}

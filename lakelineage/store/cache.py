@@ -1,0 +1,51 @@
+"""Data files of a remote lake, kept on a local disk while they are needed. Disposable; shared by the processes of a host."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from lakelineage.store.delta import DataFile
+from lakelineage.store.root import Root
+
+
+class FileCache:
+    """Local copies of Parquet files, which never change.
+
+    Args:
+        root: the lake.
+        lake_id: its id.
+    """
+
+    def __init__(self, root: Root, lake_id: str) -> None:
+        self._root = root
+        self._lake_id = lake_id
+        self._folder: Path | None = None
+
+    def local_path(self, file: DataFile) -> str:
+        """Path of a data file on this machine: itself in a local lake, else a copy that is made now if need be."""
+        if self._root.local is not None:
+            return file.path
+        target = self._target(file)
+        if not (target.exists() and target.stat().st_size == file.size):
+            self._download(file, target)
+        return str(target)
+
+    def _target(self, file: DataFile) -> Path:
+        if self._folder is None:
+            from platformdirs import user_cache_path
+
+            given = os.environ.get("LAKELINEAGE_CACHE")
+            base = Path(given).expanduser().absolute() if given else user_cache_path("lakelineage")
+            self._folder = base / self._lake_id
+            self._folder.mkdir(parents=True, exist_ok=True)
+        return self._folder / (hashlib.sha256(file.path.encode()).hexdigest()[:32] + ".parquet")
+
+    def _download(self, file: DataFile, target: Path) -> None:
+        handle, name = tempfile.mkstemp(dir=target.parent)
+        os.close(handle)
+        try:
+            self._root.download(file.path.removeprefix(self._root.uri + "/"), Path(name))
+            os.replace(name, target)
+        finally:
+            Path(name).unlink(missing_ok=True)

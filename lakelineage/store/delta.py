@@ -1,0 +1,434 @@
+"""Commits to, and snapshots of, the lake's own Delta tables."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lakelineage.errors import ConcurrentWrite, LakeDamaged, StorageFailed, StorageFull
+from lakelineage.store import faults, forks
+from lakelineage.store.root import Root, sync_folder
+from lakelineage.tables import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+    from deltalake import CommitProperties, DeltaTable
+
+#: Logs of the lake's own tables stay short: as-of questions are answered by ``ingested_at``, never by Delta versions.
+_PROPERTIES = {
+    "delta.checkpointInterval": "100",
+    "delta.logRetentionDuration": "interval 1 hours",
+    "delta.deletedFileRetentionDuration": "interval 3 hours",
+}
+#: Seconds for which "the next log file does not exist" proves that a table has not changed. It must be well below
+#: the log retention, after which a later log file could exist without the next one.
+_TRUST = 300.0
+_LOCK_ID = "exclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A Parquet file of a table.
+
+    Attributes:
+        path: path or URI to open.
+        size: bytes.
+        num_rows: rows.
+        writers: smallest and greatest ``writer`` in it (facts).
+        max_seq: greatest ``seq`` in it (facts).
+    """
+
+    path: str
+    size: int
+    num_rows: int
+    writers: tuple[str, str] | None
+    max_seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TableSnapshot:
+    """A table at one version; version -1 is a table that does not exist yet.
+
+    Attributes:
+        version: Delta version.
+        files: its Parquet files.
+        covered: for each writer that was asked for, the greatest ``seq`` that the table holds of it.
+    """
+
+    version: int
+    files: tuple[DataFile, ...]
+    covered: Mapping[str, int]
+
+
+@contextmanager
+def delta_errors(doing: str) -> "Iterator[None]":
+    """Turn the Delta engine's failures into ours; conflicts pass through.
+
+    Raises:
+        StorageFull: no space.
+        StorageFailed: anything else that the store refused.
+    """
+    from deltalake.exceptions import CommitFailedError, DeltaError
+
+    try:
+        yield
+    except CommitFailedError:
+        raise
+    except (DeltaError, OSError) as error:
+        if "No space left" in str(error) or "os error 28" in str(error):
+            raise StorageFull(f"{doing}: the disk is full; free some space and try again") from error
+        raise StorageFailed(f"{doing}: {error}") from error
+
+
+class _Handle:
+    """One table, opened once and brought up to date cheaply."""
+
+    def __init__(self, root: Root, table: Table) -> None:
+        self.table = table
+        self.lock = threading.RLock()
+        self._root = root
+        self._uri = root.child("tables", table.name)
+        self._log = Path(self._uri, "_delta_log") if root.local is not None else None
+        self._delta: DeltaTable | None = None
+        self._checked = 0.0
+        self._files: tuple[int, tuple[DataFile, ...]] = (-1, ())
+
+    def refreshed(self) -> "DeltaTable | None":
+        """The table at its newest version; None if it does not exist yet."""
+        forks.guard()
+        if self._delta is not None and self._unchanged(self._delta.version()):
+            return self._delta
+        from deltalake.exceptions import DeltaError
+
+        with delta_errors(f"reading table {self.table.name}"):
+            stale = time.time() - self._checked > _TRUST
+            self._checked = time.time()
+            if self._delta is not None and not stale:
+                try:
+                    self._delta.update_incremental()
+                    return self._delta
+                except DeltaError:
+                    self._delta = None  # the log was cleaned past our version: open it anew
+            self._delta = self._open()
+        return self._delta
+
+    def _unchanged(self, version: int) -> bool:
+        if self._log is None or time.time() - self._checked > _TRUST:
+            return False
+        return not (self._log / f"{version + 1:020d}.json").exists()
+
+    def _open(self) -> "DeltaTable | None":
+        from deltalake import DeltaTable
+        from deltalake.exceptions import TableNotFoundError
+
+        if self._log is not None and not self._log.exists():
+            return None
+        try:
+            return DeltaTable(self._uri, storage_options=self._root.storage_options)
+        except TableNotFoundError:
+            return None
+
+    def reopen(self) -> "DeltaTable | None":
+        """Forget what is known and open the table again."""
+        self._delta = None
+        return self.refreshed()
+
+    def created(self) -> "DeltaTable":
+        """The table, made if it does not exist yet."""
+        existing = self.refreshed()
+        if existing is not None:
+            return existing
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
+
+        with delta_errors(f"creating table {self.table.name}"):
+            try:
+                self._delta = DeltaTable.create(
+                    self._uri,
+                    schema=self.table.schema,
+                    mode="error",
+                    name=self.table.name,
+                    description=f"One row per: {self.table.doc}.",
+                    configuration=_PROPERTIES,
+                    storage_options=self._root.storage_options,
+                )
+                self._checked = time.time()
+            except DeltaError:
+                self._delta = self._open()  # another writer made it at the same time
+                if self._delta is None:
+                    raise
+        assert self._delta is not None
+        return self._delta
+
+    def files(self, delta: "DeltaTable") -> tuple[DataFile, ...]:
+        """Files of the version that is loaded."""
+        if self._files[0] != delta.version():
+            self._files = (delta.version(), tuple(self._list(delta)))
+        return self._files[1]
+
+    def _list(self, delta: "DeltaTable") -> "Iterator[DataFile]":
+        import pyarrow as pa
+
+        actions = pa.table(delta.get_add_actions(flatten=True))
+        for row in actions.to_pylist():
+            low, high = row.get("min.writer"), row.get("max.writer")
+            yield DataFile(
+                f"{self._uri}/{row['path']}",
+                row["size_bytes"],
+                row["num_records"] or 0,
+                (low, high) if low is not None and high is not None else None,
+                row.get("max.seq"),
+            )
+
+
+class DeltaStore:
+    """The lake's own tables. Safe to share between threads.
+
+    Args:
+        root: the lake.
+        sync: fsync what is committed to a local disk (the Delta engine itself does not).
+    """
+
+    def __init__(self, root: Root, sync: bool) -> None:
+        self._root = root
+        self._sync = sync and root.local is not None
+        self._handles: dict[str, _Handle] = {}
+        self._lock = threading.Lock()
+
+    def _handle(self, table: Table) -> _Handle:
+        with self._lock:
+            return self._handles.setdefault(table.name, _Handle(self._root, table))
+
+    def newest_version_on_disk(self, table: Table) -> int | None:
+        """Newest version of a table of a local lake, told by its log folder alone, without the Delta engine.
+
+        Returns:
+            None if the table does not exist yet or the lake is not local.
+        """
+        if self._root.local is None:
+            return None
+        try:
+            names = os.listdir(self._root.local / "tables" / table.name / "_delta_log")
+        except FileNotFoundError:
+            return None
+        return max((int(n[:20]) for n in names if n.endswith(".json") and n[:20].isdigit()), default=None)
+
+    def snapshot(self, table: Table, writers: Iterable[str] = ()) -> TableSnapshot:
+        """The newest version of a table.
+
+        Args:
+            table: which.
+            writers: writers (or other application ids) to tell the coverage of.
+        """
+        handle = self._handle(table)
+        with handle.lock:
+            delta = handle.refreshed()
+            if delta is None:
+                return TableSnapshot(-1, (), {})
+            covered = {w: v for w in writers if (v := delta.transaction_version(w)) is not None}
+            return TableSnapshot(delta.version(), handle.files(delta), covered)
+
+    def append(self, table: Table, rows: "pa.Table", transactions: Mapping[str, int]) -> int:
+        """Append rows in one commit.
+
+        Args:
+            table: which.
+            rows: with the table's stored schema.
+            transactions: greatest ``seq`` of each writer among the rows.
+
+        Returns:
+            The version committed.
+
+        Raises:
+            ConcurrentWrite: another commit of one of these writers, or a change of the table's properties, came first.
+        """
+        handle = self._handle(table)
+        with handle.lock:
+            delta = handle.created()
+            before = delta.version()
+            with self._conflicts(handle):
+                self._write(delta, rows, transactions)
+            if self._sync:
+                self._sync_commits(Path(self._root.child("tables", table.name)), before + 1, delta.version())
+            return delta.version()
+
+    def _write(self, delta: "DeltaTable", rows: "pa.Table", transactions: Mapping[str, int]) -> None:
+        from deltalake import write_deltalake
+
+        with delta_errors(f"appending to {delta.table_uri}"):
+            write_deltalake(
+                delta,
+                rows,
+                mode="append",
+                writer_properties=_writer_properties(),
+                commit_properties=_commit_properties(transactions),
+            )
+
+    @contextmanager
+    def _conflicts(self, handle: _Handle) -> "Iterator[None]":
+        from deltalake.exceptions import CommitFailedError
+
+        try:
+            yield
+        except CommitFailedError as error:
+            handle.reopen()
+            raise ConcurrentWrite(f"table {handle.table.name}: another writer was faster ({error})") from error
+
+    def _sync_commits(self, folder: Path, first: int, last: int) -> None:
+        """Make the commits of these versions, and the files that they add, durable."""
+        import json
+
+        log = folder / "_delta_log"
+        for version in range(first, last + 1):
+            entry = log / f"{version:020d}.json"
+            if not entry.exists():
+                continue
+            for line in entry.read_text().splitlines():
+                added = json.loads(line).get("add")
+                if added and (folder / added["path"]).exists():
+                    _sync_path(folder / added["path"])
+            _sync_path(entry)
+        for each in (folder, log, folder.parent):
+            sync_folder(each)
+
+    def exclusive(
+        self,
+        table: Table,
+        decide: "Callable[[pa.Table], Sequence[tuple[Any, ...]] | None]",
+        stamped: "Callable[[Sequence[tuple[Any, ...]]], pa.Table]",
+        attempts: int = 50,
+    ) -> "pa.Table | None":
+        """Append rows that depend on all rows there are: optimistic locking by an application transaction.
+
+        Args:
+            table: which.
+            decide: given every row in the order of the lake, the rows to add; may raise; is asked again after a lost race.
+            stamped: turns them into Arrow with their place in the order.
+            attempts: lost races before giving up.
+
+        Raises:
+            ConcurrentWrite: every attempt lost its race.
+        """
+        handle = self._handle(table)
+        for attempt in range(attempts):
+            with handle.lock:
+                delta = handle.created()
+                rows = decide(_all_rows(delta))
+                if not rows:
+                    return None
+                data = stamped(rows)
+                ticket = (delta.transaction_version(_LOCK_ID) or 0) + 1
+                try:
+                    faults.reach("exclusive.before")
+                    before = delta.version()
+                    with self._conflicts(handle):
+                        self._write(delta, data, {_LOCK_ID: ticket})
+                    faults.reach("exclusive.after")
+                    if self._sync:
+                        self._sync_commits(Path(self._root.child("tables", table.name)), before + 1, delta.version())
+                    return data
+                except ConcurrentWrite:
+                    pass  # decide again on what the winner left
+            time.sleep(min(0.5, 0.005 * 1.3**attempt))
+        raise ConcurrentWrite(f"table {table.name}: lost {attempts} races in a row; try again")
+
+    def upsert(self, table: Table, rows: "pa.Table", transactions: Mapping[str, int]) -> int:
+        """Replace rows of a current table by key, and add the new ones, in one commit.
+
+        Raises:
+            ConcurrentWrite: another commit came first.
+        """
+        handle = self._handle(table)
+        with handle.lock:
+            delta = handle.created()
+            match = " AND ".join(f"t.{k} = s.{k}" for k in table.key)
+            with self._conflicts(handle), delta_errors(f"publishing {table.name}"):
+                merge = delta.merge(
+                    rows,
+                    match,
+                    source_alias="s",
+                    target_alias="t",
+                    writer_properties=_writer_properties(),
+                    commit_properties=_commit_properties(transactions),
+                )
+                merge.when_matched_update_all().when_not_matched_insert_all().execute()
+            handle.reopen()
+            return delta.version()
+
+    def compact(self, table: Table, target_size: int) -> int:
+        """Merge files smaller than the target into files near it, write a checkpoint, and return the files left.
+
+        Raises:
+            ConcurrentWrite: another commit removed what was being merged.
+        """
+        handle = self._handle(table)
+        with handle.lock:
+            delta = handle.refreshed()
+            if delta is None:
+                return 0
+            with self._conflicts(handle), delta_errors(f"compacting {table.name}"):
+                delta.optimize.compact(target_size=target_size, writer_properties=_writer_properties())
+                delta.create_checkpoint()
+                delta.cleanup_metadata()
+            if self._sync:
+                self._sync_commits(Path(self._root.child("tables", table.name)), delta.version(), delta.version())
+            fresh = handle.reopen()
+            return 0 if fresh is None else len(handle.files(fresh))
+
+    def vacuum(self, table: Table, hours: int) -> list[str]:
+        """Delete files that no version of the last ``hours`` needs.
+
+        Returns:
+            The files deleted.
+        """
+        handle = self._handle(table)
+        with handle.lock:
+            delta = handle.refreshed()
+            if delta is None:
+                return []
+            with delta_errors(f"vacuuming {table.name}"):
+                return delta.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False)
+
+    def drop(self, table: Table) -> None:
+        """Remove a current table altogether: it can be rebuilt from the facts."""
+        if table.is_fact:
+            raise LakeDamaged(f"table {table.name} holds facts and is never dropped")
+        handle = self._handle(table)
+        with handle.lock:
+            delta = handle.refreshed()
+            if delta is not None:
+                with delta_errors(f"emptying {table.name}"):
+                    delta.delete()
+                handle.reopen()
+
+
+def _all_rows(delta: "DeltaTable") -> "pa.Table":
+    with delta_errors(f"reading {delta.table_uri}"):
+        rows = delta.to_pyarrow_dataset().to_table()
+    return rows.sort_by([("ingested_at", "ascending"), ("writer", "ascending"), ("seq", "ascending")])
+
+
+def _commit_properties(transactions: Mapping[str, int]) -> "CommitProperties":
+    from deltalake import CommitProperties, Transaction
+
+    return CommitProperties(app_transactions=[Transaction(app, version) for app, version in transactions.items()])
+
+
+def _writer_properties() -> Any:
+    from deltalake import WriterProperties
+
+    return WriterProperties(compression="ZSTD", max_row_group_size=131_072)
+
+
+def _sync_path(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,51 @@
+"""Leases of one host: whoever holds one, holds it until it lets go or dies."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+
+class Lease:
+    """An advisory lock on a file, released by the operating system when its holder dies.
+
+    A forked child does not hold its parent's leases. Two leases on one file exclude each other within a process too.
+
+    Args:
+        path: lock file; it is created and stays.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from filelock import FileLock
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(path, thread_local=False, fallback_to_soft=False, preserve_lock_file=True)
+
+    def acquire(self, timeout: float = 0.0) -> bool:
+        """Take the lease.
+
+        Args:
+            timeout: seconds to wait for another holder; 0 asks once.
+
+        Returns:
+            Whether it is ours now.
+        """
+        from filelock import Timeout
+
+        try:
+            self._lock.acquire(timeout=timeout)
+        except Timeout:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Let go."""
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        self._lock.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()

@@ -1,0 +1,232 @@
+"""Where a lake is, and its plain files. Delta tables are in :mod:`lakelineage.store.delta`."""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from lakelineage.errors import InvalidInput, InvalidPath, StorageFailed, StorageFull
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+_REMOTE_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss")
+
+
+@contextmanager
+def storage_errors(doing: str) -> Iterator[None]:
+    """Turn the operating system's refusals into ours.
+
+    Raises:
+        StorageFull: no space, or the quota is used up.
+        StorageFailed: any other refusal.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(f"{doing}: the disk is full; free some space and try again ({error})") from error
+        raise StorageFailed(f"{doing}: {error}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the entries of a folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+class Root:
+    """A lake's place: a local folder or an object-store URI.
+
+    Paths given to the methods are relative to the lake, with ``/``.
+
+    Args:
+        uri: folder, ``file://`` URI, or ``s3://``, ``gs://``, ``az://`` URI.
+        storage_options: credentials and endpoint, as deltalake takes them.
+
+    Raises:
+        InvalidInput: a scheme that is not supported.
+    """
+
+    def __init__(self, uri: str | os.PathLike[str], storage_options: Mapping[str, str] | None = None) -> None:
+        text = os.fspath(uri)
+        scheme = urlsplit(text).scheme if "://" in text else ""
+        self.storage_options: dict[str, str] = dict(storage_options or {})
+        self.local: Path | None = None
+        if scheme in ("", "file"):
+            plain = unquote(urlsplit(text).path) if scheme else text
+            if not plain.strip():
+                raise InvalidInput("the lake's path is empty; name a folder or an object-store URI")
+            self.local = Path(plain).expanduser().absolute()
+            self.uri = str(self.local)
+        elif scheme in _REMOTE_SCHEMES:
+            self.uri = text.rstrip("/")
+        else:
+            raise InvalidInput(f"{text!r} has the scheme {scheme!r}; a lake is a folder, or {_REMOTE_SCHEMES}")
+        self._store: ObjectStore | None = None
+
+    def __repr__(self) -> str:
+        return f"Root({self.uri!r})"
+
+    def child(self, *parts: str) -> str:
+        """Path or URI of something inside, as deltalake and other readers take it."""
+        return "/".join((self.uri.rstrip("/"), *parts))
+
+    def _path(self, path: str) -> Path:
+        assert self.local is not None
+        if path.startswith("/") or ".." in path.split("/"):
+            raise InvalidPath(f"{path!r} leaves the lake; use a path below it")
+        return self.local / path
+
+    @property
+    def _remote(self) -> "ObjectStore":
+        if self._store is None:
+            from obstore.store import from_url
+
+            options: Any = self.storage_options
+            self._store = from_url(self.uri, config=options)
+        return self._store
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file at the path."""
+        if self.local is not None:
+            return self._path(path).is_file()
+        try:
+            with _remote_errors(f"looking for {self.child(path)}"):
+                self._remote.head(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def read(self, path: str) -> bytes:
+        """Content of a file.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        if self.local is not None:
+            return self._path(path).read_bytes()
+        with _remote_errors(f"reading {self.child(path)}"):
+            return bytes(self._remote.get(path).bytes())
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a file, whole or not at all; durable when it returns."""
+        if self.local is None:
+            with _remote_errors(f"writing {self.child(path)}"):
+                self._remote.put(path, data)
+            return
+        with self._new_file(path) as (temporary, target):
+            temporary.write_bytes(data)
+            _sync_file(temporary)
+            os.replace(temporary, target)
+            sync_folder(target.parent)
+
+    def write_new(self, path: str, data: bytes) -> bool:
+        """Write a file if there is none yet, whole or not at all.
+
+        Returns:
+            Whether it was written; False leaves the file that is there.
+        """
+        if self.local is None:
+            from obstore.exceptions import AlreadyExistsError
+
+            try:
+                with _remote_errors(f"writing {self.child(path)}"):
+                    self._remote.put(path, data, mode="create")
+            except AlreadyExistsError:
+                return False
+            return True
+        with self._new_file(path) as (temporary, target):
+            temporary.write_bytes(data)
+            _sync_file(temporary)
+            try:
+                os.link(temporary, target)
+            except FileExistsError:
+                return False
+            sync_folder(target.parent)
+        return True
+
+    def upload(self, source: Path, path: str) -> None:
+        """Copy a local file into the lake, whole or not at all; durable when it returns."""
+        if self.local is None:
+            with _remote_errors(f"writing {self.child(path)}"):
+                self._remote.put(path, source)
+            return
+        with self._new_file(path) as (temporary, target):
+            shutil.copyfile(source, temporary)
+            _sync_file(temporary)
+            os.replace(temporary, target)
+            sync_folder(target.parent)
+
+    def download(self, path: str, target: Path) -> None:
+        """Copy a file of the lake to a local one.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with storage_errors(f"writing {target}"):
+            if self.local is not None:
+                shutil.copyfile(self._path(path), target)
+                return
+            with _remote_errors(f"reading {self.child(path)}"), target.open("wb") as out:
+                for chunk in self._remote.get(path):
+                    out.write(bytes(chunk))
+
+    def list(self, prefix: str) -> list[tuple[str, int]]:
+        """Files below a folder, recursively.
+
+        Returns:
+            (path, size in bytes), sorted by path; empty if there is no such folder.
+        """
+        if self.local is None:
+            with _remote_errors(f"listing {self.child(prefix)}"):
+                found = [meta for batch in self._remote.list(prefix) for meta in batch]
+            return sorted((meta["path"], meta["size"]) for meta in found)
+        folder = self._path(prefix)
+        files = (file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else iter(())
+        return sorted((file.relative_to(self.local).as_posix(), file.stat().st_size) for file in files)
+
+    @contextmanager
+    def _new_file(self, path: str) -> Iterator[tuple[Path, Path]]:
+        target = self._path(path)
+        with storage_errors(f"writing {target}"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=target.parent, prefix=".new-")
+            os.close(handle)
+            os.chmod(name, 0o666 & ~_umask())
+            try:
+                yield Path(name), target
+            finally:
+                Path(name).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _remote_errors(doing: str) -> Iterator[None]:
+    from obstore.exceptions import AlreadyExistsError, BaseError
+
+    try:
+        yield
+    except (FileNotFoundError, AlreadyExistsError):
+        raise
+    except (BaseError, OSError) as error:
+        raise StorageFailed(f"{doing}: {error}") from error

@@ -1,0 +1,57 @@
+"""Tables with one row per mutable thing as it is now. They derive from the facts and can be rebuilt at any time."""
+
+from lakelineage.tables.declare import Column, Table
+from lakelineage.tables.facts import (
+    EXPERIMENTS_HISTORY,
+    MODEL_VERSIONS_HISTORY,
+    REGISTERED_MODELS_HISTORY,
+    RUNS_HISTORY,
+)
+
+_SEEN = Column("updated_at", "timestamp", "newest row that it derives from: hybrid logical clock, µs, UTC")
+
+EXPERIMENTS = Table(
+    "experiments",
+    "an experiment",
+    (*EXPERIMENTS_HISTORY.columns, _SEEN),
+    key=("experiment_id",),
+    is_fact=False,
+)
+
+RUNS = Table(
+    "runs",
+    "a run, with its params, its tags and the latest value of each metric",
+    (
+        *RUNS_HISTORY.columns,
+        Column("params", "text_map", "param → value"),
+        Column("metrics", "number_map", "metric → value of the greatest (step, timestamp, order of the lake)"),
+        Column("tags", "text_map", "tag → value"),
+        _SEEN,
+    ),
+    key=("run_id",),
+    is_fact=False,
+)
+
+REGISTERED_MODELS = Table(
+    "registered_models",
+    "a registered model",
+    (
+        *REGISTERED_MODELS_HISTORY.columns,
+        Column("aliases", "text_map", "alias → version"),
+        _SEEN,
+    ),
+    key=("name",),
+    is_fact=False,
+)
+
+MODEL_VERSIONS = Table(
+    "model_versions",
+    "a version of a registered model",
+    (
+        *MODEL_VERSIONS_HISTORY.columns,
+        Column("aliases", "strings", "aliases that name it, sorted"),
+        _SEEN,
+    ),
+    key=("name", "version"),
+    is_fact=False,
+)

@@ -1,0 +1,114 @@
+"""How a table is declared. Types are named here and become Arrow types where Arrow is loaded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from lakelineage.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TypeName = Literal["string", "int64", "double", "bool", "timestamp", "strings", "text_map", "number_map"]
+
+
+def arrow_type(name: TypeName) -> "pa.DataType":
+    """The Arrow type of a declared one. Timestamps are microseconds, UTC."""
+    import pyarrow as pa
+
+    types: dict[TypeName, pa.DataType] = {
+        "string": pa.string(),
+        "int64": pa.int64(),
+        "double": pa.float64(),
+        "bool": pa.bool_(),
+        "timestamp": pa.timestamp("us", "UTC"),
+        "strings": pa.list_(pa.string()),
+        "text_map": pa.map_(pa.string(), pa.string()),
+        "number_map": pa.map_(pa.string(), pa.float64()),
+    }
+    return types[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: as users write it in SQL.
+        type: declared type.
+        doc: meaning, with unit.
+        nullable: whether a row may lack it.
+    """
+
+    name: str
+    type: TypeName
+    doc: str
+    nullable: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """One Delta table.
+
+    Attributes:
+        name: folder under ``tables/`` and name in SQL.
+        doc: what one row is.
+        columns: its own columns; facts have the three of ``ORDER`` before them.
+        key: what tells rows apart (facts: besides the place in the order).
+        is_fact: append-only, with the columns of ``ORDER``.
+        unique: written by synchronous commits under a lock, never through the journal.
+    """
+
+    name: str
+    doc: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    is_fact: bool = True
+    unique: bool = False
+
+    @cached_property
+    def all_columns(self) -> tuple[Column, ...]:
+        """Columns as stored."""
+        return (ORDER + self.columns) if self.is_fact else self.columns
+
+    @cached_property
+    def own_schema(self) -> "pa.Schema":
+        """Arrow schema of the table's own columns."""
+        return _schema(self.columns)
+
+    @cached_property
+    def schema(self) -> "pa.Schema":
+        """Arrow schema as stored."""
+        return _schema(self.all_columns)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the table's own columns."""
+        return tuple(column.name for column in self.columns)
+
+    def row(self, **values: Any) -> tuple[Any, ...]:
+        """A row of the table's own columns, in order; what is not given is null.
+
+        Raises:
+            InvalidInput: a name that is no column, or a missing value that may not be null.
+        """
+        unknown = values.keys() - set(self.names)
+        missing = [c.name for c in self.columns if not c.nullable and values.get(c.name) is None]
+        if unknown or missing:
+            raise InvalidInput(f"table {self.name}: unknown columns {sorted(unknown)}, missing values {missing}")
+        return tuple(values.get(name) for name in self.names)
+
+
+def _schema(columns: Sequence[Column]) -> "pa.Schema":
+    import pyarrow as pa
+
+    return pa.schema([pa.field(c.name, arrow_type(c.type), nullable=c.nullable) for c in columns])
+
+
+#: The place of a row in the one order of the lake. Every fact has it.
+ORDER: tuple[Column, ...] = (
+    Column("ingested_at", "timestamp", "when it was logged: hybrid logical clock, µs, UTC", nullable=False),
+    Column("writer", "string", "journal that logged it", nullable=False),
+    Column("seq", "int64", "place within that journal, counting from 1", nullable=False),
+)

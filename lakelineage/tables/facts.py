@@ -1,0 +1,238 @@
+"""Append-only tables: their rows are never changed, so any number of writers append without conflict."""
+
+from lakelineage.tables.declare import Column, Table
+
+
+def _c(name: str, doc: str) -> Column:
+    return Column(name, "string", doc)
+
+
+def _r(name: str, doc: str) -> Column:
+    return Column(name, "string", doc, nullable=False)
+
+
+_RUN = _r("run_id", "run: UUIDv7 as 32 hex digits")
+
+METRICS = Table(
+    "metrics",
+    "a logged value",
+    (
+        _RUN,
+        _r("key", "name of the metric"),
+        Column("step", "int64", "step; may be negative and may repeat", nullable=False),
+        Column("timestamp", "timestamp", "when it was measured, UTC", nullable=False),
+        Column("value", "double", "NaN and infinities are values like any other", nullable=False),
+        _c("model_id", "logged model that it measures"),
+        _c("dataset", "name of the input that it was measured on"),
+    ),
+    key=("run_id", "key", "step", "timestamp"),
+)
+
+PARAMS = Table(
+    "params",
+    "a param; where two hosts set one twice, the first in the order of the lake holds",
+    (_RUN, _r("key", "name of the param"), _r("value", "as text")),
+    key=("run_id", "key"),
+)
+
+INPUTS = Table(
+    "inputs",
+    "the use of a snapshot by a run",
+    (
+        _RUN,
+        _r("snapshot_id", "what was used"),
+        _r("name", "name that the run gave it"),
+        _r("context", "training, validation, test, …"),
+        Column("columns", "strings", "columns chosen; null means all"),
+        _c("predicate", "rows chosen, as a SQL condition; null means all"),
+    ),
+    key=("run_id", "name"),
+)
+
+SNAPSHOTS = Table(
+    "snapshots",
+    "a distinct pinned version of a table",
+    (
+        _r("snapshot_id", "hash of table id, schema and file list"),
+        _r("table_uri", "where the table was when it was pinned"),
+        _r("table_id", "id in the table's own metadata: tells a table from another made at the same place"),
+        Column("version", "int64", "Delta version", nullable=False),
+        Column("committed_at", "timestamp", "when that version was committed, UTC"),
+        _r("schema", "Delta schema of that version, as JSON"),
+        Column("partition_columns", "strings", "partition columns, in order"),
+        Column("num_files", "int64", "files", nullable=False),
+        Column("num_rows", "int64", "rows, where the log tells"),
+        Column("bytes", "int64", "bytes of all files", nullable=False),
+        _c("origin", "file or folder that was converted to a managed table, if the input was no Delta table"),
+    ),
+    key=("snapshot_id",),
+)
+
+SNAPSHOT_FILES = Table(
+    "snapshot_files",
+    "a file of a snapshot",
+    (
+        _r("snapshot_id", "snapshot"),
+        _r("path", "path as in the table's log: relative to the table unless absolute"),
+        Column("size", "int64", "bytes", nullable=False),
+        Column("partition_values", "text_map", "partition column → value as text; null for null"),
+        _c("deletion_vector", "descriptor of the file's deletion vector, as JSON"),
+        Column("num_rows", "int64", "rows, where the log tells"),
+        _c("archived_as", "path of the kept copy under archive/, if there is one"),
+    ),
+    key=("snapshot_id", "path"),
+)
+
+ARTIFACTS = Table(
+    "artifacts",
+    "a logged file",
+    (
+        _RUN,
+        _r("path", "path inside the run's artifacts"),
+        Column("size", "int64", "bytes", nullable=False),
+        _r("sha256", "hex digest of the content"),
+    ),
+    key=("run_id", "path"),
+)
+
+LINEAGE = Table(
+    "lineage",
+    "an edge of the lineage graph, from what came first to what came of it",
+    (
+        _r("source", "node id"),
+        _r("target", "node id"),
+        _r("relation", "used, generated or derived_from (W3C PROV)"),
+        _c("run_id", "run that made the edge"),
+    ),
+    key=("source", "target", "relation"),
+)
+
+ENVIRONMENTS = Table(
+    "environments",
+    "a Python environment that runs were made in",
+    (
+        _r("environment_id", "hash of what follows"),
+        _r("python", "version of Python"),
+        _r("platform", "operating system and machine"),
+        Column("packages", "text_map", "installed distribution → version"),
+    ),
+    key=("environment_id",),
+)
+
+ACTIVITY = Table(
+    "activity",
+    "an act on anything",
+    (
+        _r("actor", "who"),
+        _r("action", "what was done"),
+        _r("object", "node id of what it was done to"),
+        _c("from_state", "state before"),
+        _c("to_state", "state after"),
+        _c("comment", "why"),
+        _c("previous_hash", "hash of the act before; null for the first"),
+        _r("hash", "SHA-256 over this act and the hash of the one before"),
+    ),
+    key=("hash",),
+    unique=True,
+)
+
+EXPERIMENTS_HISTORY = Table(
+    "experiments_history",
+    "a state of an experiment",
+    (
+        _r("experiment_id", "experiment"),
+        _r("name", "name, unique among those not deleted"),
+        _r("lifecycle_stage", "active or deleted"),
+        Column("created_at", "timestamp", "when it was created, UTC", nullable=False),
+        Column("tags", "text_map", "tags"),
+    ),
+    key=("experiment_id",),
+    unique=True,
+)
+
+RUNS_HISTORY = Table(
+    "runs_history",
+    "a state of a run",
+    (
+        _RUN,
+        _r("experiment_id", "experiment"),
+        _c("name", "name for people"),
+        _r("status", "RUNNING, FINISHED, FAILED or KILLED"),
+        _r("lifecycle_stage", "active or deleted"),
+        Column("start_time", "timestamp", "UTC", nullable=False),
+        Column("end_time", "timestamp", "UTC; null while it runs"),
+        _c("parent_run_id", "run that this one is part of"),
+        _c("user_id", "who started it"),
+        _c("host", "machine that it was started on"),
+        _c("source", "file that started it"),
+        _c("git_commit", "revision of the code"),
+        _c("git_branch", "branch of the code"),
+        Column("git_dirty", "bool", "whether the code had changes that were not committed"),
+        _c("environment_id", "Python and installed packages"),
+    ),
+    key=("run_id",),
+)
+
+TAGS_HISTORY = Table(
+    "tags_history",
+    "a tag set on a run, or (with a null value) taken off",
+    (_RUN, _r("key", "name of the tag"), _c("value", "as text; null when the tag was deleted")),
+    key=("run_id", "key"),
+)
+
+PINS_HISTORY = Table(
+    "pins_history",
+    "a state of a pin",
+    (
+        _r("snapshot_id", "what is pinned"),
+        _r("protection", "reference, protected or archived"),
+        _r("status", "pinned or released"),
+        _c("run_id", "run that asked for it"),
+    ),
+    key=("snapshot_id", "run_id"),
+)
+
+REGISTERED_MODELS_HISTORY = Table(
+    "registered_models_history",
+    "a state of a registered model",
+    (
+        _r("name", "name, unique among those not deleted"),
+        _c("description", "for people"),
+        _r("lifecycle_stage", "active or deleted"),
+        Column("created_at", "timestamp", "when it was registered, UTC", nullable=False),
+        Column("tags", "text_map", "tags"),
+    ),
+    key=("name",),
+    unique=True,
+)
+
+MODEL_VERSIONS_HISTORY = Table(
+    "model_versions_history",
+    "a state of a version of a registered model",
+    (
+        _r("name", "registered model"),
+        Column("version", "int64", "1, 2, 3, … without gaps", nullable=False),
+        _c("run_id", "run that made it"),
+        _r("source", "where its files are: artifact:<run>/<path>"),
+        _r("stage", "None, Staging, Production or Archived"),
+        _c("description", "for people"),
+        _r("lifecycle_stage", "active or deleted"),
+        Column("created_at", "timestamp", "when it was registered, UTC", nullable=False),
+        _c("user_id", "who registered it"),
+        Column("tags", "text_map", "tags"),
+    ),
+    key=("name", "version"),
+    unique=True,
+)
+
+ALIASES_HISTORY = Table(
+    "aliases_history",
+    "an alias set on a version, or (with a null version) taken off",
+    (
+        _r("name", "registered model"),
+        _r("alias", "champion, challenger, …"),
+        Column("version", "int64", "version that it names; null when it was deleted"),
+    ),
+    key=("name", "alias"),
+    unique=True,
+)

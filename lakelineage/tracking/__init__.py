@@ -1,0 +1,1 @@
+"""Experiments, runs, params, metrics, tags, artifacts, and the search over them."""

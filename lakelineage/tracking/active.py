@@ -1,0 +1,273 @@
+"""A run that is being logged."""
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lakelineage.engine import Engine
+from lakelineage.errors import InvalidInput, ParamConflict, RunFinished
+from lakelineage.model import validate
+from lakelineage.model.changes import Row, Rows
+from lakelineage.model.clock import wall_clock
+from lakelineage.model.values import Lifecycle, RunStatus
+from lakelineage.tables import METRICS, PARAMS, RUNS_HISTORY, TAGS_HISTORY
+from lakelineage.tracking import artifacts, metric_table
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """A row of ``runs_history``. Times are µs since 1970, UTC."""
+
+    run_id: str
+    experiment_id: str
+    name: str | None
+    status: RunStatus
+    start_time: int
+    end_time: int | None = None
+    lifecycle_stage: Lifecycle = Lifecycle.ACTIVE
+    parent_run_id: str | None = None
+    user_id: str | None = None
+    host: str | None = None
+    source: str | None = None
+    git_commit: str | None = None
+    git_branch: str | None = None
+    git_dirty: bool | None = None
+    environment_id: str | None = None
+
+    def row(self) -> Row:
+        """As a row of ``runs_history``."""
+        return tuple(getattr(self, name) for name in RUNS_HISTORY.names)
+
+
+class ActiveRun:
+    """Logs to one run. Safe to share between threads; a forked child may go on logging with it.
+
+    What a call checks (whether the run is active, whether a param is set otherwise) is what this process knows:
+    the state that it loaded when the run was started or resumed, and what it logged since.
+
+    Args:
+        engine: the open lake.
+        state: the run as it is.
+        params: params that are set already.
+    """
+
+    def __init__(self, engine: Engine, state: RunState, params: Mapping[str, str]) -> None:
+        self._engine = engine
+        self._state = state
+        self._params = dict(params)
+        self._lock = threading.Lock()
+
+    @property
+    def id(self) -> str:
+        """Run id: 32 hex digits."""
+        return self._state.run_id
+
+    @property
+    def name(self) -> str | None:
+        """Name for people."""
+        return self._state.name
+
+    @property
+    def experiment_id(self) -> str:
+        """Experiment that it belongs to."""
+        return self._state.experiment_id
+
+    @property
+    def status(self) -> RunStatus:
+        """Status as this process knows it."""
+        return self._state.status
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.name or ''} {self.status}>"
+
+    def _check_active(self) -> None:
+        if self._state.status.ended:
+            raise RunFinished(
+                f"run {self.id} has ended ({self._state.status}); `lake.resume_run({self.id!r})` makes it active again"
+            )
+
+    def log_param(self, key: str, value: Any) -> None:
+        """Log one param. See :meth:`log_params`."""
+        self.log_params({key: value})
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log params, all or none. A param is written once; the same value again is no error.
+
+        Args:
+            params: key → value; values are kept as text.
+
+        Raises:
+            ParamConflict: a key has another value already.
+            InvalidInput: a key or value cannot be kept.
+            RunFinished: the run has ended.
+        """
+        given = {validate.key(key, "param key"): validate.param(value) for key, value in params.items()}
+        with self._lock:
+            self._check_active()
+            for key, value in given.items():
+                if self._params.get(key, value) != value:
+                    raise ParamConflict(
+                        f"param {key!r} of run {self.id} is {self._params[key]!r} and cannot become {value!r}; params are "
+                        "written once: use a tag for what changes, or a new run"
+                    )
+            fresh = {key: value for key, value in given.items() if key not in self._params}
+            if fresh:
+                self._engine.append((Rows(PARAMS.name, tuple((self.id, k, v) for k, v in fresh.items())),))
+                self._params.update(fresh)
+
+    def log_metric(
+        self,
+        key: str,
+        value: float,
+        step: int = 0,
+        timestamp: Any = None,
+        *,
+        model_id: str | None = None,
+        dataset: str | None = None,
+    ) -> None:
+        """Log one value of a metric.
+
+        Args:
+            key: name.
+            value: any real number; NaN and infinities are legal.
+            step: any 64-bit integer; may be negative and may repeat.
+            timestamp: datetime, or ms since 1970 UTC; default now.
+            model_id: logged model that it measures.
+            dataset: name of the input that it was measured on.
+
+        Raises:
+            InvalidInput: a value cannot be kept.
+            RunFinished: the run has ended.
+        """
+        row = (
+            self.id,
+            validate.key(key, "metric key"),
+            validate.step(step),
+            wall_clock() if timestamp is None else metric_table.microseconds(timestamp),
+            validate.number(value, f"metric {key!r}"),
+            model_id if model_id is None else validate.key(model_id, "model id"),
+            dataset if dataset is None else validate.key(dataset, "dataset name"),
+        )
+        self._check_active()
+        self._engine.append((Rows("metrics", (row,)),))
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0, timestamp: Any = None) -> None:
+        """Log a value of several metrics at one step, all or none. See :meth:`log_metric`."""
+        at = wall_clock() if timestamp is None else metric_table.microseconds(timestamp)
+        step = validate.step(step)
+        rows = tuple(
+            (self.id, validate.key(k, "metric key"), step, at, validate.number(v, f"metric {k!r}"), None, None)
+            for k, v in metrics.items()
+        )
+        self._check_active()
+        if rows:
+            self._engine.append((Rows(METRICS.name, rows),))
+
+    def log_metric_table(self, data: Any) -> int:
+        """Log many metric values in one call, all or none.
+
+        Args:
+            data: Arrow, Polars or pandas table, dict of columns, or list of dicts: either long (columns ``key``, ``value`` and
+                optionally ``step``, ``timestamp``, ``model_id``, ``dataset``) or wide (optionally ``step`` and ``timestamp``,
+                and one numeric column per metric; nulls are left out).
+
+        Returns:
+            Number of values logged.
+
+        Raises:
+            InvalidInput: columns are missing or of a wrong type.
+            RunFinished: the run has ended.
+        """
+        batch = metric_table.to_batch(self.id, data)
+        self._check_active()
+        if len(batch):
+            self._engine.append((batch,))
+        return len(batch)
+
+    def set_tag(self, key: str, value: Any) -> None:
+        """Set one tag; it replaces the value that it had."""
+        self.set_tags({key: value})
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set tags, all or none. Tags may be set on a run that has ended."""
+        rows = tag_rows(self.id, tags)
+        if rows:
+            self._engine.append((Rows(TAGS_HISTORY.name, rows),))
+
+    def delete_tag(self, key: str) -> None:
+        """Take a tag off; no error if it was not set."""
+        self._engine.append((Rows(TAGS_HISTORY.name, ((self.id, validate.key(key, "tag key"), None),)),))
+
+    def log_artifact(self, local_path: str | Path, artifact_path: str | None = None) -> None:
+        """Copy a file into the run's artifacts.
+
+        Args:
+            local_path: file.
+            artifact_path: folder in the artifacts to put it in.
+
+        Raises:
+            InvalidPath: the artifact path leaves the run's folder.
+            InvalidInput: there is no such file.
+        """
+        source = Path(local_path)
+        if not source.is_file():
+            raise InvalidInput(f"{str(source)!r} is no file; use log_artifacts for a folder")
+        name = source.name if artifact_path is None else f"{artifact_path}/{source.name}"
+        self._log_files([(source, name)])
+
+    def log_artifacts(self, local_folder: str | Path, artifact_path: str | None = None) -> None:
+        """Copy all files below a folder into the run's artifacts, keeping their relative paths."""
+        folder = Path(local_folder)
+        if not folder.is_dir():
+            raise InvalidInput(f"{str(folder)!r} is no folder; use log_artifact for a file")
+        files = sorted(f for f in folder.rglob("*") if f.is_file())
+        prefix = "" if artifact_path is None else f"{artifact_path}/"
+        self._log_files([(f, prefix + f.relative_to(folder).as_posix()) for f in files])
+
+    def log_text(self, text: str, artifact_path: str) -> None:
+        """Keep a text as an artifact (UTF-8)."""
+        path = validate.artifact_path(artifact_path)
+        self._check_active()
+        artifacts.keep_bytes(self._engine, self.id, validate.text(text, "text", 1 << 30).encode(), path)
+
+    def _log_files(self, files: Iterable[tuple[Path, str]]) -> None:
+        checked = [(source, validate.artifact_path(path)) for source, path in files]
+        self._check_active()
+        artifacts.keep_files(self._engine, self.id, checked)
+
+    def end(self, status: RunStatus | str = RunStatus.FINISHED) -> None:
+        """End the run. Ending it again the same way is no error.
+
+        In a remote lake it returns after all that the run logged from this host is in the object store.
+
+        Raises:
+            InvalidInput: the status is none that ends a run.
+            RunFinished: it has ended otherwise.
+        """
+        wanted = _ending(status)
+        with self._lock:
+            if self._state.status is wanted:
+                return
+            self._check_active()
+            ended = replace(self._state, status=wanted, end_time=wall_clock())
+            self._engine.append((Rows(RUNS_HISTORY.name, (ended.row(),)),))
+            self._state = ended
+        if self._engine.root.local is None:
+            self._engine.flush()
+
+
+def _ending(status: RunStatus | str) -> RunStatus:
+    endings = [s for s in RunStatus if s.ended]
+    if status not in endings:
+        raise InvalidInput(f"status {status!r} does not end a run; choose one of {', '.join(endings)}")
+    return RunStatus(status)
+
+
+def tag_rows(run_id: str, tags: Mapping[str, Any]) -> tuple[Row, ...]:
+    """Rows of ``tags_history``, checked."""
+    return tuple(
+        (run_id, validate.key(k, "tag key"), validate.text(v if isinstance(v, str) else str(v), f"tag {k!r}"))
+        for k, v in tags.items()
+    )

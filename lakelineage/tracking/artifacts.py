@@ -1,0 +1,87 @@
+"""Files that runs log."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lakelineage.engine import Engine
+from lakelineage.errors import ArtifactNotFound
+from lakelineage.model import nodes, validate
+from lakelineage.model.changes import Rows
+from lakelineage.model.values import Relation
+from lakelineage.tables import ARTIFACTS, LINEAGE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def folder(run_id: str) -> str:
+    """Where a run's artifacts are in the lake."""
+    return f"artifacts/{run_id}"
+
+
+def keep_files(engine: Engine, run_id: str, files: Iterable[tuple[Path, str]]) -> None:
+    """Copy files into the lake and then record them: a recorded artifact is always there.
+
+    Args:
+        engine: the open lake.
+        run_id: run.
+        files: local file and (checked) path inside the artifacts.
+    """
+    kept = []
+    for source, path in files:
+        with source.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        engine.root.upload(source, f"{folder(run_id)}/{path}")
+        kept.append((path, source.stat().st_size, digest))
+    _record(engine, run_id, kept)
+
+
+def keep_bytes(engine: Engine, run_id: str, data: bytes, path: str) -> None:
+    """Write one artifact and record it."""
+    engine.root.write(f"{folder(run_id)}/{path}", data)
+    _record(engine, run_id, [(path, len(data), hashlib.sha256(data).hexdigest())])
+
+
+def _record(engine: Engine, run_id: str, kept: list[tuple[str, int, str]]) -> None:
+    if not kept:
+        return
+    source = str(nodes.run(run_id))
+    rows = tuple(ARTIFACTS.row(run_id=run_id, path=path, size=size, sha256=digest) for path, size, digest in kept)
+    edges = tuple(
+        LINEAGE.row(source=source, target=str(nodes.artifact(run_id, path)), relation=Relation.GENERATED, run_id=run_id)
+        for path, _, _ in kept
+    )
+    engine.append((Rows(ARTIFACTS.name, rows), Rows(LINEAGE.name, edges)))
+
+
+def listing(engine: Engine, run_id: str) -> "pa.Table":
+    """Artifacts of a run: path, size in bytes, sha256; the newest of each path, by path."""
+    return engine.query(
+        "SELECT path, size, sha256 FROM artifacts WHERE run_id = ? "
+        "QUALIFY row_number() OVER (PARTITION BY path ORDER BY ingested_at DESC, writer DESC, seq DESC) = 1 ORDER BY path",
+        [run_id],
+    )
+
+
+def download(engine: Engine, run_id: str, path: str, target: Path) -> Path:
+    """Copy an artifact, or all below a folder of them, to a local folder.
+
+    Returns:
+        The local file or folder.
+
+    Raises:
+        ArtifactNotFound: the run has nothing at the path.
+    """
+    path = validate.artifact_path(path)
+    base = folder(run_id)
+    if engine.root.exists(f"{base}/{path}"):
+        engine.root.download(f"{base}/{path}", target / path)
+        return target / path
+    below = engine.root.list(f"{base}/{path}")
+    if not below:
+        raise ArtifactNotFound(f"run {run_id} has no artifact {path!r}; `lakelineage run {run_id}` lists those it has")
+    for found, _ in below:
+        engine.root.download(found, target / found.removeprefix(f"{base}/"))
+    return target / path

@@ -1,0 +1,120 @@
+"""Starting and resuming runs."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from lakelineage.engine import Engine
+from lakelineage.errors import InvalidInput, RunNotFound
+from lakelineage.model import nodes, validate
+from lakelineage.model.changes import Row, Rows
+from lakelineage.model.clock import wall_clock
+from lakelineage.model.ids import new_id
+from lakelineage.model.values import Lifecycle, Relation, RunStatus
+from lakelineage.tables import ENVIRONMENTS, LINEAGE, RUNS_HISTORY, TAGS_HISTORY
+from lakelineage.tracking.active import RunState, tag_rows
+from lakelineage.tracking.capture import Captured, capture
+from lakelineage.tracking.metric_table import microseconds
+
+
+def new_run(
+    engine: Engine, experiment_id: str, name: str | None, tags: Mapping[str, Any] | None, parent_run_id: str | None
+) -> RunState:
+    """Journal a new run, with what is captured by itself, as one change.
+
+    Raises:
+        InvalidInput: a name or tag cannot be kept.
+    """
+    captured = capture()
+    state = RunState(
+        run_id=new_id(),
+        experiment_id=experiment_id,
+        name=None if name is None else validate.key(name, "run name"),
+        status=RunStatus.RUNNING,
+        start_time=wall_clock(),
+        parent_run_id=None if parent_run_id is None else run_id_of(parent_run_id),
+        user_id=captured.user,
+        host=captured.host,
+        source=captured.source,
+        git_commit=captured.git_commit,
+        git_branch=captured.git_branch,
+        git_dirty=captured.git_dirty,
+        environment_id=captured.environment.environment_id,
+    )
+    rows = tag_rows(state.run_id, tags or {})
+    change = [Rows(RUNS_HISTORY.name, (state.row(),))]
+    if rows:
+        change.append(Rows(TAGS_HISTORY.name, rows))
+    if state.parent_run_id is not None:
+        change.append(Rows(LINEAGE.name, (_parent_edge(state.parent_run_id, state.run_id),)))
+    change += _environment(engine, captured)
+    engine.append(tuple(change))
+    return state
+
+
+def _parent_edge(parent_run_id: str, run_id: str) -> Row:
+    return LINEAGE.row(
+        source=str(nodes.run(parent_run_id)),
+        target=str(nodes.run(run_id)),
+        relation=Relation.GENERATED,
+        run_id=run_id,
+    )
+
+
+def _environment(engine: Engine, captured: Captured) -> list[Rows]:
+    """The environment, once per process and lake: rows of the same id say the same."""
+    environment = captured.environment
+    if environment.environment_id in engine.known_environments:
+        return []
+    engine.known_environments.add(environment.environment_id)
+    row = ENVIRONMENTS.row(
+        environment_id=environment.environment_id,
+        python=environment.python,
+        platform=environment.platform,
+        packages=list(environment.packages),
+    )
+    return [Rows(ENVIRONMENTS.name, (row,))]
+
+
+def run_id_of(run_id: object) -> str:
+    """A run id, checked for its form.
+
+    Raises:
+        InvalidInput: it cannot be one.
+    """
+    text = validate.text(run_id, "run id", 64).strip().lower()
+    if len(text) != 32 or any(c not in "0123456789abcdef" for c in text):
+        raise InvalidInput(f"{run_id!r} is no run id: those are 32 hex digits (`lakelineage runs` lists them)")
+    return text
+
+
+def load_state(engine: Engine, run_id: str) -> tuple[RunState, dict[str, str]]:
+    """A run as it is now, and its params.
+
+    Raises:
+        RunNotFound: there is no such run, or it was deleted.
+    """
+    columns = ", ".join(RUNS_HISTORY.names)
+    found = engine.query(f"SELECT {columns}, params FROM runs WHERE run_id = ?", [run_id]).to_pylist()
+    if not found or found[0]["lifecycle_stage"] != Lifecycle.ACTIVE:
+        raise RunNotFound(f"no run has the id {run_id}; `lakelineage runs` lists those of the lake {engine.root.uri}")
+    values = {name: found[0][name] for name in RUNS_HISTORY.names}
+    for name in ("start_time", "end_time"):
+        values[name] = microseconds(values[name]) if isinstance(values[name], datetime) else None
+    values["status"] = RunStatus(values["status"])
+    values["lifecycle_stage"] = Lifecycle(values["lifecycle_stage"])
+    return RunState(**values), dict(found[0]["params"])
+
+
+def resumed(engine: Engine, run_id: str) -> tuple[RunState, dict[str, str]]:
+    """Make a run active again and journal that, unless it is active.
+
+    Raises:
+        RunNotFound: there is no such run.
+    """
+    state, params = load_state(engine, run_id)
+    if state.status.ended:
+        state = replace(state, status=RunStatus.RUNNING, end_time=None)
+        engine.append((Rows(RUNS_HISTORY.name, (state.row(),)),))
+    return state, params

@@ -1,5 +1,7 @@
 """lakelineage: the memory of a machine-learning team on its own lakehouse.
 
+Begin with :func:`open`::
+
     import lakelineage as ll
 
     lake = ll.open("lake")
@@ -8,11 +10,38 @@
         run.log_metric("rmse", 63.2)
 """
 
+from typing import TYPE_CHECKING, Any
+
 from lakelineage import errors
-from lakelineage.lake import Lake
-from lakelineage.lake import open_lake as open  # noqa: A004 - the public name is ll.open
-from lakelineage.run import PastRun, Run
+
+if TYPE_CHECKING:
+    from lakelineage.lake import Lake
+    from lakelineage.lake import open_lake as open  # noqa: A004 - the public name is ll.open
+    from lakelineage.run import PastRun, Run
+    from lakelineage.snapshots import Snapshot
 
 __version__ = "0.1.0"
 
-__all__ = ["Lake", "PastRun", "Run", "errors", "open"]
+#: Where the public names live; each loads when it is first asked for (PEP 562), so that the import stays fast.
+_HOMES = {
+    "Lake": ("lakelineage.lake", "Lake"),
+    "PastRun": ("lakelineage.run", "PastRun"),
+    "Run": ("lakelineage.run", "Run"),
+    "Snapshot": ("lakelineage.snapshots", "Snapshot"),
+    "open": ("lakelineage.lake", "open_lake"),
+}
+
+__all__ = ["Lake", "PastRun", "Run", "Snapshot", "errors", "open"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lakelineage' has no attribute {name!r}")
+    from importlib import import_module
+
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,12 +7,12 @@ import re
 import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import InvalidInput, StorageFailed
 from lakelineage.journal.background import Flusher
-from lakelineage.journal.committer import Committer, Drained
 from lakelineage.journal.lanes import file_system, hosts, is_network, require_local, segments
 from lakelineage.journal.segment import MAGIC
 from lakelineage.journal.writer import Journal
@@ -28,6 +28,7 @@ from lakelineage.tables import Table
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from lakelineage.journal.committer import Committer, Drained
     from lakelineage.query.duckdb.reader import DuckDBReader
 
 #: Seconds that a flush waits for another process that is draining the same journal.
@@ -63,9 +64,9 @@ class Engine:
         self._spool = self._spool_folder()
         self.host_folder = self._spool / _host_name()
         self._network = self.root.local is not None and is_network(file_system(self._spool))
-        self.after_drain: Callable[[Drained], None] = lambda drained: None
+        self.after_drain: Callable[[Drained], None] = lambda _: None
         self.store = DeltaStore(self.root, sync=durability == "power")
-        self._committer = Committer(self.store)
+        self._committer: Committer | None = None
         self._flusher = Flusher(lambda: self._drain(0.0))
         with storage_errors(f"opening the journal {self.host_folder}"):
             self.journal = Journal(self.host_folder, durability, self._flusher.notify)
@@ -73,6 +74,7 @@ class Engine:
         self.known_environments: set[str] = set()
         self._pid = os.getpid()
         self._closed = False
+        self._wrote = False
         _open_engines.add(self)
         self._drain_leftovers()
 
@@ -96,23 +98,25 @@ class Engine:
 
     def _drain_leftovers(self) -> None:
         """Have the flusher commit what processes that have died left behind."""
-        left = sum(s.path.stat().st_size - len(MAGIC) for folder in self._folders() for s in segments(folder))
-        if left > 0:
+        left = 0
+        for segment in (s for folder in self._folders() for s in segments(folder)):
+            with suppress(FileNotFoundError):  # another process committed and released it meanwhile
+                left += max(0, segment.path.stat().st_size - len(MAGIC))
+        if left:
             self._flusher.notify(left)
 
     def append(self, change: Change) -> Stamp:
         """Journal a change; durable when it returns, as a whole or not at all. Never touches the Delta engine."""
+        self._wrote = True
         return self.journal.append(change)
 
-    def exclusive(
-        self, table: Table, decide: "Callable[[pa.Table], Sequence[tuple[Any, ...]] | None]"
-    ) -> Stamp | None:
+    def exclusive(self, table: Table, decide: "Callable[[pa.Table], Sequence[tuple[Any, ...]] | None]") -> Stamp | None:
         """Add rows that depend on all rows there are (unique names, version numbers).
 
         Args:
             table: one with ``unique=True``.
-            decide: given every row as Arrow, in the order of the lake, the rows to add (as ``Table.row`` makes them), or none;
-                may raise. It is called again when another writer was faster.
+            decide: given every row as Arrow, in the order of the lake, the rows to add (as ``Table.row`` makes
+                them), or none; may raise. It is called again when another writer was faster.
 
         Returns:
             The place of the rows in the order; None if there were none to add.
@@ -136,7 +140,7 @@ class Engine:
 
         def witnessed(rows: "pa.Table") -> Sequence[tuple[Any, ...]] | None:
             if rows.num_rows:
-                self.journal.clock.witness(rows.column("ingested_at")[-1].value)
+                self.journal.witness(rows.column("ingested_at")[-1].value)
             return decide(rows)
 
         added = self.store.exclusive(table, witnessed, stamped)
@@ -168,14 +172,24 @@ class Engine:
                 logged stays safe in the journal.
         """
         if forks.usable():
-            self._drain(_FLUSH_TIMEOUT)
+            if not self._drain(_FLUSH_TIMEOUT):
+                raise StorageFailed(
+                    f"another process has been committing the journal {self._spool} for {_FLUSH_TIMEOUT:.0f} s; "
+                    "what was logged is safe in the journal, try again"
+                )
         else:
             self._drain_elsewhere()
 
-    def _drain(self, timeout: float) -> None:
+    def _drain(self, timeout: float) -> bool:
+        """Commit what is journaled; says whether no folder was left to another committer."""
+        if self._committer is None:
+            from lakelineage.journal.committer import Committer
+
+            self._committer = Committer(self.store)
         drained = self._committer.drain(self._folders(), timeout)
         if drained.rows:
             self.after_drain(drained)
+        return drained.complete
 
     def _drain_elsewhere(self) -> None:
         """A forked child cannot use the Delta engine: have a fresh process do it."""
@@ -183,7 +197,9 @@ class Engine:
 
         environment = {**os.environ, "LAKELINEAGE_STORAGE_OPTIONS": json.dumps(self.root.storage_options)}
         command = [sys.executable, "-m", "lakelineage", "--lake", self.root.uri, "flush"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_FLUSH_TIMEOUT * 2)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=_FLUSH_TIMEOUT * 2, check=False
+        )
         if done.returncode != 0:
             raise StorageFailed(f"flushing {self.root.uri} in a fresh process failed: {done.stderr.strip()[-500:]}")
 
@@ -193,11 +209,11 @@ class Engine:
             return
         self._closed = True
         self._flusher.stop()
+        self.journal.close()  # before the last drain, so that it can release the lane's segments
         try:
-            if self._pid == os.getpid() and self._flusher.waiting and forks.usable():
+            if self._wrote and self._pid == os.getpid() and forks.usable():
                 self._drain(0.0)
         finally:
-            self.journal.close()
             if self._reader is not None:
                 self._reader.close()
             _open_engines.discard(self)

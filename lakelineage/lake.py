@@ -94,7 +94,8 @@ class Lake:
         Args:
             filter: conditions on metrics, params, tags and attributes; empty means all.
             experiments: names of experiments; none means all.
-            order_by: such as ``["metrics.rmse", "start_time DESC"]``; nulls and NaN come last; default the newest first.
+            order_by: such as ``["metrics.rmse", "start_time DESC"]``; nulls and NaN come last; default the newest
+                first.
             limit: greatest number of runs.
 
         Returns:
@@ -152,7 +153,8 @@ class Lake:
         """Questions about what a node descends from and what descends from it.
 
         Args:
-            node: ``dataset:<path or id>[@version]``, ``run:<id>``, ``model:<name>[@version]`` or ``artifact:<run>/<path>``.
+            node: ``dataset:<path or id>[@version]``, ``run:<id>``, ``model:<name>[@version]`` or
+                ``artifact:<run>/<path>``.
 
         Raises:
             NotFound: the lake knows no such node.
@@ -233,7 +235,8 @@ def open_lake(
     Args:
         uri: folder, or ``s3://``, ``gs://``, ``az://`` URI; default the variable ``LAKELINEAGE_URI``.
         storage_options: credentials and endpoint, as deltalake takes them.
-        durability: ``"power"``: a returned call survives loss of power; ``"process"``: a crash of the process only, and it is faster.
+        durability: ``"power"``: a returned call survives loss of power; ``"process"``: a crash of the process only,
+            and it is faster.
         create: make the lake if there is none.
         protection: default protection of pins in a new lake.
 

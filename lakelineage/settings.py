@@ -69,7 +69,9 @@ def _parse(root: Root, data: bytes) -> Settings:
         version = int(values["format"])
         lake_id = str(values["lake_id"])
     except (ValueError, KeyError, TypeError) as error:
-        raise LakeDamaged(f"{root.child(_FILE)} is not a lake's settings ({error}); restore it from a backup") from error
+        raise LakeDamaged(
+            f"{root.child(_FILE)} is not a lake's settings ({error}); restore it from a backup"
+        ) from error
     if version > FORMAT:
         raise LakeTooNew(
             f"the lake {root.uri} has format {version}; this lakelineage reads up to {FORMAT}: "

@@ -23,10 +23,10 @@ class Flusher:
     """Calls ``drain`` some time after something was journaled.
 
     Args:
-        drain: commits what is journaled; returns when done.
+        drain: commits what is journaled; says whether it did, or another process was at it.
     """
 
-    def __init__(self, drain: Callable[[], None]) -> None:
+    def __init__(self, drain: Callable[[], bool]) -> None:
         self._drain = drain
         self._interval = _SHORTEST
         self._reset()
@@ -84,11 +84,17 @@ class Flusher:
         self._waiting = 0
         begun = time.monotonic()
         try:
-            self._drain()
-        except LakelineageError as error:
+            if not self._drain():
+                self._wake.set()  # the other process may have looked before our last record: look again
+        except Exception as error:  # noqa: BLE001 - were the thread to die, nothing more would reach the tables
             self._interval = min(_LONGEST, self._interval * 2)
             self._wake.set()
-            _log.warning("what was logged is safe in the journal but not yet in the tables; trying again: %s", error)
+            known = isinstance(error, LakelineageError)
+            _log.warning(
+                "what was logged is safe in the journal but not yet in the tables; trying again: %s",
+                error,
+                exc_info=not known,
+            )
             return
         took = time.monotonic() - begun
         self._interval = min(_LONGEST, max(_SHORTEST, took / _SHARE))

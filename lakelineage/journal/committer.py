@@ -5,8 +5,8 @@ tried, and a commit names the greatest number that it holds of each writer as ap
 happened before, a row needs committing if and only if its number is greater than the table's transaction version of
 its writer. So a batch need not be remembered: after a crash the next committer finds out by asking each table.
 
-One committer at a time works on the folder of a host, by a lease that dies with its holder. Should two meet all the same,
-Delta refuses the second commit with the same application id, and the second looks again.
+One committer at a time works on the folder of a host, by a lease that dies with its holder. Should two meet all the
+same, Delta refuses the second commit with the same application id, and the second looks again.
 """
 
 import logging
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lakelineage.errors import ConcurrentWrite
-from lakelineage.journal.lanes import Segment, boot_id, lease_of, next_seq, segments
+from lakelineage.journal.lanes import Segment, boot_id, is_whole, lease_of, next_seq, segments
 from lakelineage.journal.segment import MAGIC, Piece, Record, by_table, to_arrow
 from lakelineage.store import faults
 from lakelineage.store.delta import DeltaStore
@@ -38,13 +38,15 @@ class Drained:
     Attributes:
         rows: rows committed.
         tables: names of the tables that got some.
+        complete: whether no folder was left to another committer.
     """
 
     rows: int = 0
     tables: frozenset[str] = frozenset()
+    complete: bool = True
 
     def __add__(self, other: "Drained") -> "Drained":
-        return Drained(self.rows + other.rows, self.tables | other.tables)
+        return Drained(self.rows + other.rows, self.tables | other.tables, self.complete and other.complete)
 
 
 def measure(folders: list[Path]) -> Cut:
@@ -80,7 +82,7 @@ class Committer:
         leases = {folder: Lease(folder / "committer.lock") for folder in folders if folder.is_dir()}
         held = [folder for folder, lease in leases.items() if lease.acquire(timeout)]
         try:
-            return self._drain(held)
+            return self._drain(held) + Drained(complete=len(held) == len(leases))
         finally:
             for folder in held:
                 leases[folder].release()
@@ -174,17 +176,18 @@ class Committer:
         if not lease.acquire():
             return  # its owner lives and will write on
         try:
-            self._release_ownerless(folder, last)
+            if [s for s in segments(folder) if s.writer == last.writer][-1:] == [last]:  # no owner came and went meanwhile
+                self._release_ownerless(folder, last)
         finally:
             lease.release()
 
     def _release_ownerless(self, folder: Path, last: Segment) -> None:
-        size = last.path.stat().st_size if last.path.exists() else 0
-        earlier_boot = not last.writer.startswith(boot_id())
-        if size > len(MAGIC) and not earlier_boot and self._drained(last):
+        size = last.path.stat().st_size
+        ends = not last.writer.startswith(boot_id()) or not is_whole(last)
+        if size > len(MAGIC) and not ends and self._drained(last):
             successor = folder / f"{last.writer}.{next_seq(last):020d}.seg"
             successor.write_bytes(MAGIC)  # keeps the lane's numbers
-        if (size > len(MAGIC) or earlier_boot) and self._discard(last) and earlier_boot:
+        if (size > len(MAGIC) or ends) and self._discard(last) and ends:
             (folder / f"{last.writer}.lock").unlink(missing_ok=True)
 
     def _drained(self, segment: Segment) -> bool:

@@ -156,17 +156,28 @@ def _take_over(folder: Path, writer: str) -> Lane | None:
     if not lease.acquire():
         return None
     mine = [s for s in segments(folder) if s.writer == writer]  # anew: they may have gone before the lease was ours
-    if not mine or mine[-1].path.stat().st_size > _TAKE_OVER_LIMIT:
+    if not mine or mine[-1].path.stat().st_size > _TAKE_OVER_LIMIT or not is_whole(mine[-1]):
         lease.release()
         return None
     return Lane(writer, lease, next_seq(mine[-1]))
 
 
+def is_whole(segment: Segment) -> bool:
+    """Whether a segment that nobody writes to ends with a whole record.
+
+    If it does not, more may have been committed of it than it still tells: its lane is not used again, for numbers must not
+    be given twice.
+    """
+    end = len(MAGIC)
+    for record in segment.records():
+        end = record.end
+    return segment.path.stat().st_size <= end
+
+
 def next_seq(last: Segment) -> int:
     """The first number that no segment of a lane has used, given its last segment.
 
-    A frame that was cut short may have been numbered: one number is skipped for safety, so that the name of the next
-    segment is new.
+    One number is skipped, so that the name of the next segment is new.
     """
     used = last.first_seq - 1
     for record in last.records():

@@ -100,8 +100,8 @@ def decode(data: bytes, start: int) -> Iterator[Record]:
         length, checksum = _FRAME.unpack_from(data, at)
         end = at + _FRAME.size + length
         payload = view[at + _FRAME.size : end]
-        if end > len(data) or zlib.crc32(payload) != checksum:
-            return
+        if not length or end > len(data) or zlib.crc32(payload) != checksum:
+            return  # zeros, which a file system may leave after a loss of power, would pass the checksum
         seq, ingested_at, parts = ormsgpack.unpackb(payload)
         yield Record(seq, ingested_at, tuple(_numbered(parts, seq)), start + end)
         at = end
@@ -145,7 +145,10 @@ def _rows_to_arrow(table: Table, pieces: list[Piece]) -> "pa.Table":
     if any(len(row) < width for row in values):  # written before the table got its newest columns
         values = [row + [None] * (width - len(row)) for row in values]
     columns = [*zip(*order, strict=True), *zip(*values, strict=True)]
-    arrays = [pa.array(_pairs(c) if pa.types.is_map(f.type) else c, f.type) for c, f in zip(columns, table.schema, strict=True)]
+    arrays = [
+        pa.array(_pairs(c) if pa.types.is_map(f.type) else c, f.type)
+        for c, f in zip(columns, table.schema, strict=True)
+    ]
     return pa.table(arrays, schema=table.schema)
 
 

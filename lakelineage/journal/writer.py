@@ -7,6 +7,8 @@ import struct
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from lakelineage.errors import StorageFailed, StorageFull
@@ -61,6 +63,7 @@ class Journal:
         shared = _SharedReading(folder / "clock")
         self.clock = HybridClock(shared.load, shared.store)
         self._reset()
+        _follow_forks()
         _journals.add(self)
 
     def _reset(self) -> None:
@@ -94,6 +97,11 @@ class Journal:
         with self._lock:
             return self._stamp(count)
 
+    def witness(self, reading: int) -> None:
+        """Take note of a place in the order that another host gave: all later ones of ours come after it."""
+        with self._lock:  # no fork happens under it, so a child never inherits a clock that is being read
+            self.clock.witness(reading)
+
     def _stamp(self, count: int) -> Stamp:
         if self._lane is None:
             self._lane = take(self._folder)
@@ -106,6 +114,7 @@ class Journal:
         if self._fd < 0 or self._broken or self._size >= SEGMENT_BYTES:
             self._new_segment(seq)
         faults.reach("journal.before_write")
+        self._broken = True  # until the frame is whole: nothing may follow one that an interrupt left in the middle
         try:
             written = os.write(self._fd, frame)
             while written < len(frame):
@@ -113,6 +122,7 @@ class Journal:
         except OSError as error:
             self._take_back(error)
         self._size += len(frame)
+        self._broken = False
         faults.reach("journal.after_write")
         if self._sync:
             self._synced()
@@ -129,10 +139,9 @@ class Journal:
 
     def _take_back(self, error: OSError) -> None:
         """Cut off a frame that was written in part. Its numbers are not given again."""
-        try:
+        with suppress(OSError):  # then readers stop at the cut frame, and what follows goes to a new segment
             os.ftruncate(self._fd, self._size)
-        except OSError:
-            self._broken = True  # readers stop at the cut frame; what follows goes to a new segment
+            self._broken = False
         kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageFailed
         raise kind(f"cannot write to the journal {self._folder}: {error}; nothing of the call was kept") from error
 
@@ -198,7 +207,16 @@ def _after_fork_in_child() -> None:
     _held.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-    )
+@cache
+def _follow_forks() -> None:
+    """Register the hooks above, after those of filelock.
+
+    Hooks run before a fork in reverse order: ours first, so that no thread waits for filelock's while it holds a
+    journal that ours wait for.
+    """
+    import filelock  # noqa: F401 - registers its hooks
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+        )

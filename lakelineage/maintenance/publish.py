@@ -1,7 +1,7 @@
 """Publishing the current tables as Delta tables, for Spark, Polars, Trino or BI tools.
 
-What is published notes, as application transactions, what it holds: ``runs`` the greatest number of every writer in each of
-its sources, the small tables the versions of their sources. It may lag; it is never wrong, and can be rebuilt.
+What is published notes, as application transactions, what it holds: ``runs`` the greatest number of every writer in
+each of its sources, the small tables the versions of their sources. It may lag; it is never wrong, and can be rebuilt.
 """
 
 from lakelineage.engine import Engine

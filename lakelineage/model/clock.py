@@ -26,7 +26,7 @@ class HybridClock:
     def __init__(
         self,
         load: Callable[[], int] = lambda: 0,
-        store: Callable[[int], None] = lambda reading: None,
+        store: Callable[[int], None] = lambda _: None,
         wall: Callable[[], int] = wall_clock,
     ) -> None:
         self._load = load

@@ -1,4 +1,4 @@
-"""Data files of a remote lake, kept on a local disk while they are needed. Disposable; shared by the processes of a host."""
+"""Data files of a remote lake, kept on a local disk. Disposable; shared by the processes of a host."""
 
 import hashlib
 import os

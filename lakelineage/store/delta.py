@@ -202,6 +202,7 @@ class DeltaStore:
         self._lock = threading.Lock()
 
     def _handle(self, table: Table) -> _Handle:
+        forks.guard()  # before any lock: a thread of the parent may have held it at the fork
         with self._lock:
             return self._handles.setdefault(table.name, _Handle(self._root, table))
 
@@ -308,7 +309,8 @@ class DeltaStore:
 
         Args:
             table: which.
-            decide: given every row in the order of the lake, the rows to add; may raise; is asked again after a lost race.
+            decide: given every row in the order of the lake, the rows to add; may raise; is asked again after a lost
+                race.
             stamped: turns them into Arrow with their place in the order.
             attempts: lost races before giving up.
 

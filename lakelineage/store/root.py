@@ -43,6 +43,35 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+#: Options of the HTTP client; deltalake takes them among the store's, with or without the store's prefix.
+_CLIENT_OPTIONS = ("allow_http", "allow_invalid_certificates", "connect_timeout", "proxy_url", "timeout", "user_agent")
+#: Options that only deltalake knows: how it commits and how it tries again.
+_DELTA_OPTIONS = (
+    "allow_unsafe_rename",
+    "max_retries",
+    "retry_timeout",
+    "s3_allow_unsafe_rename",
+    "s3_locking_provider",
+)
+
+
+def split_options(options: Mapping[str, str]) -> tuple[Any, Any]:
+    """Storage options, as deltalake takes them, for the object store's client.
+
+    Returns:
+        Its configuration, and the options of its HTTP client.
+    """
+    config: dict[str, str] = {}
+    client: dict[str, str | bool] = {}
+    for key, value in options.items():
+        plain = key.lower().removeprefix("aws_").removeprefix("azure_").removeprefix("google_")
+        if plain in _CLIENT_OPTIONS:
+            client[plain] = value.lower() == "true" if plain.startswith("allow_") else value
+        elif plain not in _DELTA_OPTIONS:
+            config[key.lower()] = value
+    return config, client
+
+
 class Root:
     """A lake's place: a local folder or an object-store URI.
 
@@ -63,6 +92,8 @@ class Root:
         self.local: Path | None = None
         if scheme in ("", "file"):
             plain = unquote(urlsplit(text).path) if scheme else text
+            if scheme and urlsplit(text).netloc not in ("", "localhost"):
+                raise InvalidInput(f"{text!r} names the host {urlsplit(text).netloc!r}; write file:///absolute/path")
             if not plain.strip():
                 raise InvalidInput("the lake's path is empty; name a folder or an object-store URI")
             self.local = Path(plain).expanduser().absolute()
@@ -91,8 +122,8 @@ class Root:
         if self._store is None:
             from obstore.store import from_url
 
-            options: Any = self.storage_options
-            self._store = from_url(self.uri, config=options)
+            config, client = split_options(self.storage_options)
+            self._store = from_url(self.uri, config=config, client_options=client)
         return self._store
 
     def exists(self, path: str) -> bool:

@@ -1,6 +1,8 @@
 """A run that is being logged."""
 
+import os
 import threading
+import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,6 +60,7 @@ class ActiveRun:
         self._state = state
         self._params = dict(params)
         self._lock = threading.Lock()
+        _runs.add(self)
 
     @property
     def id(self) -> str:
@@ -109,8 +112,8 @@ class ActiveRun:
             for key, value in given.items():
                 if self._params.get(key, value) != value:
                     raise ParamConflict(
-                        f"param {key!r} of run {self.id} is {self._params[key]!r} and cannot become {value!r}; params are "
-                        "written once: use a tag for what changes, or a new run"
+                        f"param {key!r} of run {self.id} is {self._params[key]!r} and cannot become {value!r}; params "
+                        "are written once: use a tag for what changes, or a new run"
                     )
             fresh = {key: value for key, value in given.items() if key not in self._params}
             if fresh:
@@ -169,9 +172,9 @@ class ActiveRun:
         """Log many metric values in one call, all or none.
 
         Args:
-            data: Arrow, Polars or pandas table, dict of columns, or list of dicts: either long (columns ``key``, ``value`` and
-                optionally ``step``, ``timestamp``, ``model_id``, ``dataset``) or wide (optionally ``step`` and ``timestamp``,
-                and one numeric column per metric; nulls are left out).
+            data: Arrow, Polars or pandas table, dict of columns, or list of dicts: either long (columns ``key``,
+                ``value`` and optionally ``step``, ``timestamp``, ``model_id``, ``dataset``) or wide (optionally
+                ``step`` and ``timestamp``, and one numeric column per metric; nulls are left out).
 
         Returns:
             Number of values logged.
@@ -256,6 +259,19 @@ class ActiveRun:
             self._state = ended
         if self._engine.root.local is None:
             self._engine.flush()
+
+
+_runs: "weakref.WeakSet[ActiveRun]" = weakref.WeakSet()
+
+
+def _free_locks() -> None:
+    """In a forked child: a thread of the parent, which does not exist here, may have held the lock of a run."""
+    for run in list(_runs):
+        run._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_locks)
 
 
 def _ending(status: RunStatus | str) -> RunStatus:

@@ -60,7 +60,8 @@ def listing(engine: Engine, run_id: str) -> "pa.Table":
     """Artifacts of a run: path, size in bytes, sha256; the newest of each path, by path."""
     return engine.query(
         "SELECT path, size, sha256 FROM artifacts WHERE run_id = ? "
-        "QUALIFY row_number() OVER (PARTITION BY path ORDER BY ingested_at DESC, writer DESC, seq DESC) = 1 ORDER BY path",
+        "QUALIFY row_number() OVER (PARTITION BY path ORDER BY ingested_at DESC, writer DESC, seq DESC) = 1 "
+        "ORDER BY path",
         [run_id],
     )
 

@@ -2,15 +2,17 @@
 
 import functools
 import os
-import platform
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lakelineage.model.ids import digest
+
+if TYPE_CHECKING:
+    import subprocess
 
 #: Seconds that git may take. A slow disk must not hold up training; the run then has no revision.
 GIT_TIMEOUT = 2.0
@@ -41,7 +43,8 @@ class Captured:
     """Where a run comes from.
 
     Attributes:
-        user: login name, ``LAKELINEAGE_USER`` where that is set (a service's user, say), ``uid:…`` where there is no name.
+        user: login name, ``LAKELINEAGE_USER`` where that is set (a service's user, say), ``uid:…`` where there is no
+            name.
         host: name of the machine.
         source: absolute path of the program's main file; None in a notebook or at a prompt.
         git_commit: revision of the repository that holds ``source`` (or else the working directory); None outside one.
@@ -65,6 +68,8 @@ def capture() -> Captured:
 
     A forked child has its parent's. Nothing here raises: what cannot be found out is None.
     """
+    import platform
+
     source = _main_file()
     # git works while we read the packages.
     git = _start_git(source.parent if source else Path.cwd())
@@ -96,6 +101,8 @@ def _main_file() -> Path | None:
 
 def _start_git(folder: Path) -> "subprocess.Popen[bytes] | None":
     """One git process that tells all at once: it asks nothing, locks nothing and starts no daemon."""
+    import subprocess
+
     command = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(folder)]
     command += ["status", "--porcelain=v2", "--branch", "--no-ahead-behind", "--untracked-files=no"]
     command += ["--ignore-submodules=dirty"]
@@ -110,6 +117,8 @@ def _start_git(folder: Path) -> "subprocess.Popen[bytes] | None":
 
 def _finish(git: "subprocess.Popen[bytes] | None") -> str | None:
     """What git said; None if it is not installed, failed, or took too long."""
+    import subprocess
+
     if git is None:
         return None
     with git:
@@ -136,6 +145,8 @@ def _git_state(status: str | None) -> tuple[str | None, str | None, bool | None]
 
 
 def _environment() -> Environment:
+    import platform
+
     packages = _packages()
     python, system = platform.python_version(), platform.platform()
     parts = [python, system, *(part for package in packages for part in package)]

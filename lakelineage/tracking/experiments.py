@@ -35,9 +35,9 @@ class Experiment:
 class Experiments:
     """Names and ids of the experiments of one lake.
 
-    Resolving a name that is known costs no Delta engine: the names are remembered in the process and, beside the journal,
-    for all processes of the host. The remembered names hold as long as the table's newest version is the one that
-    they were read from.
+    Resolving a name that is known costs no Delta engine: the names are remembered in the process and, beside the
+    journal, for all processes of the host. The remembered names hold as long as the table's newest version is the
+    one that they were read from.
 
     Args:
         engine: the open lake.
@@ -74,7 +74,9 @@ class Experiments:
             "SELECT experiment_id FROM experiments WHERE name = ? AND lifecycle_stage = 'active'", [name]
         ).to_pylist()
         if not found:
-            raise ExperimentNotFound(f"no experiment is named {name!r}; `lake.experiments.list()` shows those there are")
+            raise ExperimentNotFound(
+                f"no experiment is named {name!r}; `lake.experiments.list()` shows those there are"
+            )
         return Experiment(found[0]["experiment_id"], name)
 
     def list(self) -> "pa.Table":
@@ -90,12 +92,13 @@ class Experiments:
         return self._ids.get(name)
 
     def _load(self, version: int) -> None:
+        self._version, self._ids = version, {}
         try:
             kept = json.loads(self._file.read_text())
-            current = kept["version"] == version
+            if kept["version"] == version:
+                self._ids = dict(kept["ids"])
         except (OSError, ValueError, KeyError, TypeError):
-            current = False  # no note, or a broken one: it is only a note
-        self._version, self._ids = version, dict(kept["ids"]) if current else {}
+            return  # no note, or a broken one: the table is asked
 
     def _remember(self) -> None:
         version = self._engine.store.newest_version_on_disk(EXPERIMENTS_HISTORY)
@@ -113,7 +116,9 @@ class Experiments:
             ids.update(_active(rows))
             if name in ids:
                 if must_be_new:
-                    raise AlreadyExists(f"an experiment is named {name!r} already (id {ids[name]}); choose another name")
+                    raise AlreadyExists(
+                        f"an experiment is named {name!r} already (id {ids[name]}); choose another name"
+                    )
                 return None
             ids[name] = _next_id(rows, name)
             return [
@@ -135,7 +140,9 @@ class Experiments:
 
 def _active(rows: "pa.Table") -> dict[str, str]:
     """Name → id, of rows in the order of the lake."""
-    newest = {row["experiment_id"]: row for row in rows.select(["experiment_id", "name", "lifecycle_stage"]).to_pylist()}
+    newest = {
+        row["experiment_id"]: row for row in rows.select(["experiment_id", "name", "lifecycle_stage"]).to_pylist()
+    }
     return {row["name"]: key for key, row in newest.items() if row["lifecycle_stage"] == Lifecycle.ACTIVE}
 
 

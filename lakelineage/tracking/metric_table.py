@@ -1,6 +1,6 @@
 """Many metric values in one call: whatever table the user has, as one Arrow batch of ``metrics``."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import InvalidInput
@@ -26,7 +26,7 @@ def microseconds(timestamp: Any) -> int:
     """
     if isinstance(timestamp, datetime):
         aware = timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
-        return int((aware - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
+        return (aware - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
     if isinstance(timestamp, int) and not isinstance(timestamp, bool) and abs(timestamp) < 2**53:
         return timestamp * 1000
     raise InvalidInput(f"timestamp {timestamp!r} is neither a datetime nor milliseconds since 1970 (an integer)")
@@ -66,7 +66,8 @@ def _to_table(data: Any) -> "pa.Table":
         return pa.table(data)
     except (TypeError, ValueError, pa.ArrowException) as error:
         raise InvalidInput(
-            f"{type(data).__name__} is no table of metrics ({error}); pass Arrow, Polars, pandas, a dict of columns or a list of dicts"
+            f"{type(data).__name__} is no table of metrics ({error}); "
+            "pass Arrow, Polars, pandas, a dict of columns or a list of dicts"
         ) from error
 
 
@@ -86,7 +87,9 @@ def _melted(table: "pa.Table") -> "pa.Table":
         names = [*chosen.column_names[:-1], "value", "key"]
         keyed = chosen.append_column("key", pa.repeat(pa.scalar(key, pa.string()), chosen.num_rows))
         keyed = keyed.rename_columns(names)
-        parts.append(keyed.set_column(names.index("value"), "value", keyed.column("value").cast(pa.float64(), safe=False)))
+        parts.append(
+            keyed.set_column(names.index("value"), "value", keyed.column("value").cast(pa.float64(), safe=False))
+        )
     return pa.concat_tables(parts)
 
 
@@ -101,7 +104,9 @@ def _checked(run_id: str, table: "pa.Table") -> "pa.RecordBatch":
 
     unknown = set(table.column_names) - {"key", "value", *_OPTIONAL}
     if unknown:
-        raise InvalidInput(f"columns {sorted(unknown)} are unknown; a long table has key, value, {', '.join(_OPTIONAL)}")
+        raise InvalidInput(
+            f"columns {sorted(unknown)} are unknown; a long table has key, value, {', '.join(_OPTIONAL)}"
+        )
     if not _numeric(table.schema.field("value").type):
         raise InvalidInput(f"column 'value' has type {table.schema.field('value').type}; metrics are numbers")
     count = table.num_rows

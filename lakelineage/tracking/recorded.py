@@ -30,7 +30,9 @@ class RecordedRun:
         run_id = run_id_of(run_id)
         found = engine.query("SELECT * FROM runs WHERE run_id = ?", [run_id]).to_pylist()
         if not found:
-            raise RunNotFound(f"no run has the id {run_id}; `lakelineage runs` lists those of the lake {engine.root.uri}")
+            raise RunNotFound(
+                f"no run has the id {run_id}; `lakelineage runs` lists those of the lake {engine.root.uri}"
+            )
         self._engine = engine
         self._row: dict[str, Any] = found[0]
 
@@ -79,7 +81,7 @@ class RecordedRun:
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """Everything else that ``runs`` tells: experiment, user, host, source, git commit, environment, …"""
+        """Everything else that ``runs`` tells: experiment, user, host, source, git commit, environment and more."""
         return {k: v for k, v in self._row.items() if k not in ("params", "metrics", "tags")}
 
     def history(self, key: str) -> "pa.Table":

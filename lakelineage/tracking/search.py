@@ -7,7 +7,7 @@ other characters than letters, digits, ``_``, ``.``, ``-`` and ``/`` are quoted 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lakelineage.engine import Engine
 from lakelineage.errors import InvalidFilter, InvalidInput
@@ -30,9 +30,10 @@ _ATTRIBUTES = {
     "created": "start_time",
     "user": "user_id",
 }
-_ADVICE = "write conditions such as metrics.rmse < 0.5 and params.model = 'tree' and tags.team = 'x' and status = 'FINISHED'"
+_ADVICE = "write conditions such as metrics.rmse < 0.5 and params.model = 'tree' and status = 'FINISHED'"
 #: A key with dashes, dots or slashes that MLflow takes without quotes: metrics.val/loss, tags.mlflow.note.
-_LOOSE_KEY = re.compile(r"\b(metrics?|params?|parameters?|tags?)\.([A-Za-z_][\w]*(?:[./-][\w./-]*[\w])+)", re.IGNORECASE)
+_LOOSE_KEY = re.compile(r"\b(metrics?|params?|parameters?|tags?)\.([A-Za-z_]\w*(?:[./-][\w./-]*\w)+)", re.IGNORECASE)
+_ORDER_TERM = re.compile(r"\s*(.+?)(?:\s+(asc|desc))?\s*", re.IGNORECASE | re.DOTALL)
 _QUOTED = re.compile(r"""('(?:[^']|'')*'|"[^"]*"|`[^`]*`)""")
 
 
@@ -79,7 +80,7 @@ def _parse(compiler: _Compiler) -> "exp.Expression":
 
     class Filter(Dialect):
         class Tokenizer(SqlTokenizer):
-            IDENTIFIERS = ['"', "`"]
+            IDENTIFIERS: ClassVar = ['"', "`"]
 
     head = "SELECT 1 WHERE "
     try:
@@ -219,7 +220,9 @@ def _literal(c: _Compiler, node: "exp.Expression") -> Any:
 
 
 def order_terms(order_by: Sequence[str]) -> str:
-    """``ORDER BY`` terms over ``runs`` with the alias ``r``: nulls last, NaN after numbers, ties by newest start, then run id.
+    """``ORDER BY`` terms over ``runs`` with the alias ``r``.
+
+    Nulls come last, NaN after all numbers; ties are broken by the newest start, then by run id.
 
     Args:
         order_by: such as ``metrics.rmse``, ``params.alpha DESC``, ``start_time ASC``.
@@ -233,7 +236,7 @@ def order_terms(order_by: Sequence[str]) -> str:
 
 
 def _order_term(text: str) -> str:
-    match = re.fullmatch(r"\s*(.+?)(?:\s+(asc|desc))?\s*", text if isinstance(text, str) else "", re.IGNORECASE | re.DOTALL)
+    match = _ORDER_TERM.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise InvalidFilter(f"order {text!r} cannot be understood; write metrics.rmse or params.alpha DESC")
     column, _ = _operand(_Compiler(text), _parse(_Compiler(f"{match[1]} IS NULL")).this)

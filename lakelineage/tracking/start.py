@@ -96,9 +96,10 @@ def load_state(engine: Engine, run_id: str) -> tuple[RunState, dict[str, str]]:
         RunNotFound: there is no such run, or it was deleted.
     """
     columns = ", ".join(RUNS_HISTORY.names)
-    found = engine.query(f"SELECT {columns}, params FROM runs WHERE run_id = ?", [run_id]).to_pylist()
+    found = engine.query(f"SELECT {columns}, params, updated_at FROM runs WHERE run_id = ?", [run_id]).to_pylist()
     if not found or found[0]["lifecycle_stage"] != Lifecycle.ACTIVE:
         raise RunNotFound(f"no run has the id {run_id}; `lakelineage runs` lists those of the lake {engine.root.uri}")
+    engine.journal.witness(microseconds(found[0]["updated_at"]))  # what we log of it from now on comes after
     values = {name: found[0][name] for name in RUNS_HISTORY.names}
     for name in ("start_time", "end_time"):
         values[name] = microseconds(values[name]) if isinstance(values[name], datetime) else None

@@ -54,9 +54,7 @@ class DuckDBReader:
         fetch: turns the path or URI of a data file into a local path.
     """
 
-    def __init__(
-        self, store: DeltaStore, folders: Callable[[], list[Path]], fetch: Callable[[DataFile], str]
-    ) -> None:
+    def __init__(self, store: DeltaStore, folders: Callable[[], list[Path]], fetch: Callable[[DataFile], str]) -> None:
         self._store = store
         self._journal = JournalView(folders)
         self._fetch = fetch
@@ -64,6 +62,7 @@ class DuckDBReader:
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._published = TableSnapshot(-1, (), {})
         self._file_writers: dict[str, dict[str, int]] = {}
+        self._defined: dict[str, str] = {}
 
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> "pa.Table":
         """Run one SQL statement.
@@ -100,6 +99,7 @@ class DuckDBReader:
             options: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
             self._connection = duckdb.connect(":memory:", config=options)
             self._connection.execute("SET TimeZone = 'UTC'")
+            self._connection.execute("SET parquet_metadata_cache = true")  # data files never change
         return self._connection
 
     @staticmethod
@@ -117,7 +117,10 @@ class DuckDBReader:
         given: Any = params if isinstance(params, Mapping) else list(params)
         try:
             result = self._connect().sql(sql, params=given) if given else self._connect().sql(sql)
-            return pa.table({}) if result is None else result.to_arrow_table()
+            if result is None:  # a statement without rows may have changed our views
+                self._defined.clear()
+                return pa.table({})
+            return result.to_arrow_table()
         except duckdb.IOException as error:
             if "No files found" in str(error) or "No such file" in str(error):
                 raise _Moved from error
@@ -145,7 +148,9 @@ class DuckDBReader:
         return {n: self._store.snapshot(BY_NAME[n], self._journal.writers(BY_NAME[n])) for n in ordered}
 
     def _define(self, name: str, sql: str) -> None:
-        self._connect().execute(f'CREATE OR REPLACE VIEW "{name}" AS {sql}')
+        if self._defined.get(name) != sql:  # binding a view opens its files
+            self._connect().execute(f'CREATE OR REPLACE VIEW "{name}" AS {sql}')
+            self._defined[name] = sql
 
     def _define_fact(self, table: Table, snapshot: TableSnapshot, journaled: "pa.Table") -> None:
         journal_name = f"__journal_{table.name}"
@@ -173,7 +178,7 @@ class DuckDBReader:
         )
 
     def _register_changed(self, snapshots: Mapping[str, TableSnapshot]) -> dict[str, int]:
-        """Make ``__changed``, the runs with rows that are not published yet; returns the numbers that those rows reach."""
+        """Make ``__changed``, the runs with rows that are not published; returns the numbers that those rows reach."""
         import pyarrow as pa
 
         reached: dict[str, int] = {}
@@ -267,6 +272,7 @@ class DuckDBReader:
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
+            self._defined.clear()
 
 
 class _Moved(Exception):
@@ -275,5 +281,3 @@ class _Moved(Exception):
 
 def _column_list(table: Table) -> str:
     return ", ".join(f'"{column.name}"' for column in table.all_columns)
-
-

@@ -1,0 +1,45 @@
+"""``python -m benchmarks [--size small|full]``: measure, print, and keep the results beside this file."""
+
+import argparse
+import tempfile
+import warnings
+from pathlib import Path
+
+from benchmarks import flat_costs, logging_costs
+from benchmarks.measure import Report
+
+#: small proves that everything runs; full is what claims are made from.
+SIZES = {
+    "small": {"times": 200, "runs": 40, "points": 100_000, "flat_points": 12_000, "flushes": 120},
+    "full": {"times": 2_000, "runs": 400, "points": 1_000_000, "flat_points": 1_000_000, "flushes": 10_000},
+}
+
+
+def main() -> None:
+    """Run all benchmarks of a size."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("--size", choices=SIZES, default="full")
+    parser.add_argument("--folder", type=Path, help="where lakes are made (default: a temporary folder)")
+    arguments = parser.parse_args()
+    size = SIZES[arguments.size]
+    report = Report(arguments.size)
+    warnings.filterwarnings("ignore", module="mlflow")  # the peer's notices are not part of the results
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        logging_costs.imports(report)
+        for number, act in enumerate(
+            (
+                lambda folder: logging_costs.one_metric(report, folder, size["times"]),
+                lambda folder: logging_costs.run_of_ten(report, folder, size["runs"]),
+                lambda folder: logging_costs.bulk(report, folder, size["points"]),
+                lambda folder: logging_costs.seen_by_others(report, folder),
+                lambda folder: flat_costs.many_small_flushes(report, folder, size["flat_points"], size["flushes"]),
+            )
+        ):
+            folder = Path(name, str(number))
+            folder.mkdir()
+            act(folder)
+    report.write(Path(__file__).parent / "results" / f"{arguments.size}.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The app: its commands, and how their errors are told."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from lakelineage.cli import lakes, lineage, models, runs, scoring, snapshots, sql
+from lakelineage.cli.session import JsonOption, LakeOption, Session, UsageError, shared_options
+from lakelineage.errors import LakelineageError
+
+_HELP = """The memory of a machine-learning team on its own lakehouse.
+
+\b
+Examples:
+  lakelineage demo
+  lakelineage --lake mylake runs --filter "metrics.rmse < 70" --order-by metrics.rmse
+  lakelineage --lake mylake sql "select name, metrics['rmse'] from runs order by 2"
+
+--lake and --json may come before or after the command. Storage options of an object store come as a JSON object in
+the variable LAKELINEAGE_STORAGE_OPTIONS. Exit codes: 0 done, 1 an error, 2 typed wrongly.
+"""
+
+_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(
+    name="lakelineage",
+    help=_HELP,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # Rich draws help in three times the start-up time
+    context_settings=_SETTINGS,
+)
+for _name, _function in {
+    "demo": lakes.demo,
+    "init": lakes.init,
+    "runs": runs.runs,
+    "run": runs.run,
+    "sql": sql.sql,
+    "snapshot": snapshots.snapshot,
+    "reload": snapshots.reload,
+    "lineage": lineage.lineage,
+}.items():
+    app.command(_name)(shared_options(_function))
+app.add_typer(models.app, name="models")
+for _name, _function in {"score": scoring.score, "flush": lakes.flush}.items():
+    app.command(_name)(shared_options(_function))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import lakelineage
+
+        print(f"lakelineage {lakelineage.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    ctx: typer.Context,
+    lake_uri: LakeOption = None,
+    as_json: JsonOption = False,
+    version: Annotated[  # noqa: ARG001 - its callback answers
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    ctx.obj = Session(lake_uri, as_json)
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help())
+        raise typer.Exit(2)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: without the program's name; default those of the process.
+
+    Returns:
+        The exit code.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = app(given, prog_name="lakelineage", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except typer.Exit as exit_:
+        return int(exit_.exit_code)
+    except UsageError as error:
+        return _usage(given, error)
+    except LakelineageError as error:
+        return _tell(given, 1, error.code, str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        return _tell(given, 130, "interrupted", "interrupted")
+    except BrokenPipeError:
+        # What is still buffered has no reader either: let the interpreter flush it to nowhere at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _usage(given: Sequence[str], error: Any) -> int:
+    hint = "" if error.ctx is None else f" (see `{error.ctx.command_path} --help`)"
+    return _tell(given, 2, "usage", error.format_message() + hint)
+
+
+def _tell(given: Sequence[str], exit_code: int, code: str, message: str) -> int:
+    line = " ".join(message.split())
+    if "--json" in given:
+        line = json.dumps({"error": {"code": code, "message": line}}, ensure_ascii=False)
+    else:
+        line = f"error: {line}"
+    print(line, file=sys.stderr)
+    return exit_code

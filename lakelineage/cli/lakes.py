@@ -1,0 +1,73 @@
+"""Commands about a lake as a whole: demo, init, flush."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lakelineage.cli.session import Session, UsageError
+
+
+def demo(
+    session: Session,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Remove an earlier demo in the folder first.")] = False,
+) -> None:
+    """Show the main job on real data: log, pin, lose the source, reload, choose, score, trace. Under a minute.
+
+    Makes a folder, by default a new one, ./lakelineage-demo; --lake names another.
+
+    Examples:
+      lakelineage demo
+      lakelineage demo --lake /tmp/mydemo --fresh
+    """
+    from lakelineage.demo import run_demo
+
+    session.refuse_json("the demo is a story for people")
+    run_demo(None if session.lake_uri is None else Path(session.lake_uri), fresh=fresh)
+
+
+def init(
+    session: Session,
+    path: Annotated[
+        str | None,
+        typer.Argument(metavar="[PATH|URI]", help="Where; default --lake or LAKELINEAGE_URI.", show_default=False),
+    ] = None,
+    protection: Annotated[
+        str | None,
+        typer.Option(
+            help="How inputs are pinned by default: reference or archived.", show_default="archived where free"
+        ),
+    ] = None,
+) -> None:
+    """Make a lake, or tell that there is one.
+
+    Examples:
+      lakelineage init mylake
+      lakelineage init s3://bucket/lake --protection archived
+    """
+    chosen = session.with_options(path, False)
+    made = not chosen.exists()
+    if not made and protection is not None:
+        raise UsageError(f"{chosen.place} is a lake already; --protection is for new ones")
+    with chosen.open(create=True, protection=protection) as lake:
+        if session.as_json:
+            session.out.json({"uri": lake.uri, "id": lake.id, "created": made})
+        else:
+            session.out.say(f"{'made the lake' if made else 'there is a lake already at'} {lake.uri}")
+
+
+def flush(session: Session) -> None:
+    """Commit all that this host's processes have logged to the Delta tables.
+
+    Whatever has the lake open does this by itself; this is for what a killed process left, and before other engines
+    read the tables.
+
+    Example:
+      lakelineage --lake mylake flush
+    """
+    with session.open() as lake:
+        lake.flush()
+        if session.as_json:
+            session.out.json({"uri": lake.uri, "flushed": True})
+        else:
+            session.out.say(f"all that this host logged is in the tables of {lake.uri}")

@@ -1,0 +1,157 @@
+"""Commands about runs: runs, run."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lakelineage.cli.output import Output, records
+from lakelineage.cli.session import Session
+from lakelineage.errors import InvalidInput, RunNotFound
+
+if TYPE_CHECKING:
+    from lakelineage import Lake, PastRun
+
+#: Hex digits of a run id that people see: milliseconds, and twelve random bits. ``run`` takes any unique prefix.
+SHORT_ID = 16
+#: Runs that an ambiguous prefix lists.
+_CHOICES = 5
+
+
+def runs(
+    session: Session,
+    filter_: Annotated[
+        str,
+        typer.Option("--filter", metavar="CONDITION", help="Such as \"metrics.rmse < 70 and params.alpha = '0.01'\"."),
+    ] = "",
+    order_by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TERM", help="Such as metrics.rmse or 'start_time DESC'; may repeat.", show_default="newest first"
+        ),
+    ] = None,
+    experiment: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only runs of this experiment; may repeat.", show_default="all"),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+) -> None:
+    """List runs, with their metrics and params.
+
+    Examples:
+      lakelineage runs --order-by metrics.rmse --limit 5
+      lakelineage runs --filter "tags.team = 'x' and metrics.rmse < 70" --json
+    """
+    with session.open() as lake:
+        found = lake.search_runs(filter_, experiments=experiment or (), order_by=order_by or (), limit=limit)
+        names = {row["experiment_id"]: row["name"] for row in records(lake.sql("select * from experiments"))}
+        rows = [{"experiment": names.get(row["experiment_id"]), **row} for row in records(found)]
+    if session.as_json:
+        session.out.json(rows)
+    else:
+        _print_runs(session.out, rows)
+
+
+def _print_runs(out: Output, rows: list[dict[str, Any]]) -> None:
+    ids = [row["run_id"][:SHORT_ID] if out.for_people else row["run_id"] for row in rows]
+    plain = [(title, [row[key] for row in rows]) for key, title in _TITLES.items()]
+    lasted = [(row["end_time"] or datetime.now(UTC)) - row["start_time"] for row in rows]
+    columns = [("run", ids), *plain, ("seconds", [round(t.total_seconds(), 3) for t in lasted])]
+    for kind in ("metrics", "params"):
+        keys = sorted({key for row in rows for key in row[kind] or ()})
+        columns += [(f"{kind}.{key}", [(row[kind] or {}).get(key) for row in rows]) for key in keys]
+    out.columns(columns)
+
+
+_TITLES = {"name": "name", "experiment": "experiment", "status": "status", "start_time": "started (UTC)"}
+
+
+def full_id(lake: "Lake", prefix: str) -> str:
+    """The id of the one run that begins so, as git takes abbreviated commits.
+
+    Raises:
+        RunNotFound: none does.
+        InvalidInput: several do; the message lists them.
+    """
+    text = prefix.strip().lower()
+    sql = "select run_id, name from runs where starts_with(run_id, ?) order by run_id desc limit ?"
+    found = lake.sql(sql, [text, _CHOICES + 1]).to_pylist() if text else []
+    if not found:
+        raise RunNotFound(f"no run has an id that begins with {prefix!r}; `lakelineage runs` lists them")
+    if len(found) > 1:
+        listed = ", ".join(f"{row['run_id']} ({row['name']})" for row in found[:_CHOICES])
+        more = ", …" if len(found) > _CHOICES else ""
+        raise InvalidInput(f"several runs have an id that begins with {prefix!r}: {listed}{more}; write more digits")
+    return str(found[0]["run_id"])
+
+
+def run(
+    session: Session,
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Run id, or the beginning of it if no other begins so.")],
+) -> None:
+    """Show a run: params, metrics, tags, inputs, artifacts, environment.
+
+    Examples:
+      lakelineage run 0199c0ffee12
+      lakelineage run 0199c0ffee12 --json
+    """
+    with session.open() as lake:
+        told = _told(lake, lake.run(full_id(lake, run_id)))
+    if session.as_json:
+        session.out.json(told)
+    else:
+        _print_run(session.out, told)
+
+
+def _told(lake: "Lake", run: "PastRun") -> dict[str, Any]:
+    """All that the lake knows of a run."""
+    environments = lake.sql(
+        "select python, platform, packages from environments where environment_id = ? limit 1",
+        [run.attributes["environment_id"]],
+    )
+    names = lake.sql("select name from experiments where experiment_id = ?", [run.attributes["experiment_id"]])
+    return {
+        **run.attributes,
+        "experiment": next((row["name"] for row in records(names)), None),
+        "params": run.params,
+        "metrics": run.metrics,
+        "tags": run.tags,
+        "inputs": [
+            {
+                "name": name,
+                "context": pin.context,
+                "table_uri": pin.table_uri,
+                "version": pin.version,
+                "num_rows": pin.num_rows,
+                "columns": pin.columns,
+                "where": pin.where,
+                "protection": pin.protection,
+                "snapshot_id": pin.id,
+            }
+            for name, pin in run.inputs.items()
+        ],
+        "artifacts": records(run.artifacts),
+        "environment": next(iter(records(environments)), None),
+    }
+
+
+_PARTS = ("params", "metrics", "tags", "inputs", "artifacts", "environment")
+
+
+def _print_run(out: Output, told: dict[str, Any]) -> None:
+    plain = {key: value for key, value in told.items() if key not in _PARTS and value is not None}
+    out.fields(f"run {told['run_id']}", ((k, v) for k, v in plain.items() if k != "run_id"))
+    for part in ("params", "metrics", "tags"):
+        out.fields(part, sorted(told[part].items()))
+    out.fields("inputs", ((row["name"], _input_line(row)) for row in told["inputs"]))
+    out.fields("artifacts", ((row["path"], f"{row['size']:,} bytes") for row in told["artifacts"]))
+    environment = told["environment"] or {}
+    packages = f"{len(environment.get('packages') or ())} (all with --json)"
+    out.fields("environment", ((k, packages if k == "packages" else v) for k, v in environment.items()))
+
+
+def _input_line(row: dict[str, Any]) -> str:
+    rows = "" if row["num_rows"] is None else f", {row['num_rows']:,} rows"
+    chosen = "" if row["columns"] is None else f", columns {', '.join(row['columns'])}"
+    where = "" if row["where"] is None else f", where {row['where']}"
+    return f"{row['table_uri']}@{row['version']} ({row['context']}, {row['protection']}{rows}{chosen}{where})"

@@ -1,0 +1,7 @@
+"""Pinned versions of tables: made by :func:`pin` and :func:`use`, read back through :class:`Snapshot`."""
+
+from lakelineage.snapshots.pinning import pin, use
+from lakelineage.snapshots.records import inputs_of, list_snapshots, load
+from lakelineage.snapshots.snapshot import Snapshot
+
+__all__ = ["Snapshot", "inputs_of", "list_snapshots", "load", "pin", "use"]

@@ -1,0 +1,216 @@
+"""What the lake's tables say of snapshots: rows made from them, and they from rows."""
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from lakelineage.errors import SnapshotNotFound
+from lakelineage.model import ids, nodes
+from lakelineage.model.changes import Batch, Row, Rows
+from lakelineage.model.values import Protection, Relation
+from lakelineage.snapshots.reader import PinnedFile
+from lakelineage.snapshots.snapshot import Snapshot
+from lakelineage.store.source import DataFile, TableVersion
+from lakelineage.tables import INPUTS, LINEAGE, PINS_HISTORY, SNAPSHOT_FILES, SNAPSHOTS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lakelineage.engine import Engine
+
+#: Pinning again may add rows of the same snapshot (two processes at once, a higher level): one row counts.
+_DISTINCT = """
+select * from snapshots
+qualify row_number() over (partition by snapshot_id order by ingested_at, writer, seq) = 1
+"""
+_LEVELS = "select distinct snapshot_id, true as archived from snapshot_files where archived_as is not null"
+
+
+def snapshot_id(table: TableVersion) -> str:
+    """Hash of table id, schema and the sorted files with sizes, partition values and deletion vectors."""
+    parts = [table.table_id, table.schema_json, json.dumps(table.partition_columns)]
+    for file in table.files:
+        values = json.dumps(file.partition_values)
+        parts += [file.path, str(file.size), values, file.deletion_vector or ""]
+    return ids.digest(parts)
+
+
+def num_rows(table: TableVersion) -> int | None:
+    """Rows of a version: those of its files less those that deletion vectors hide; None where the log does not tell."""
+    total = 0
+    for file in table.files:
+        if file.num_rows is None:
+            return None
+        hidden = json.loads(file.deletion_vector)["cardinality"] if file.deletion_vector else 0
+        total += file.num_rows - hidden
+    return total
+
+
+def snapshot_row(snapshot: Snapshot) -> Rows:
+    """The row of ``snapshots``."""
+    row = SNAPSHOTS.row(
+        snapshot_id=snapshot.id,
+        table_uri=snapshot.table_uri,
+        table_id=snapshot.table_id,
+        version=snapshot.version,
+        committed_at=snapshot.committed_at,
+        schema=snapshot.schema_json,
+        partition_columns=list(snapshot.partition_columns),
+        num_files=snapshot.num_files,
+        num_rows=snapshot.num_rows,
+        bytes=snapshot.bytes,
+        origin=snapshot.origin,
+    )
+    return Rows(SNAPSHOTS.name, (row,))
+
+
+def file_rows(snapshot: Snapshot) -> Batch:
+    """The rows of ``snapshot_files``."""
+    import pyarrow as pa
+
+    pins = snapshot.files
+    columns: dict[str, list[Any]] = {
+        "snapshot_id": [snapshot.id] * len(pins),
+        "path": [pin.file.path for pin in pins],
+        "size": [pin.file.size for pin in pins],
+        "partition_values": [list(pin.file.partition_values) for pin in pins],
+        "deletion_vector": [pin.file.deletion_vector for pin in pins],
+        "num_rows": [pin.file.num_rows for pin in pins],
+        "archived_as": [pin.kept_as for pin in pins],
+    }
+    return Batch(SNAPSHOT_FILES.name, pa.RecordBatch.from_pydict(columns, schema=SNAPSHOT_FILES.own_schema))
+
+
+def pin_row(snapshot: Snapshot, run_id: str | None) -> Rows:
+    """The row of ``pins_history``."""
+    row = PINS_HISTORY.row(snapshot_id=snapshot.id, protection=snapshot.protection, status="pinned", run_id=run_id)
+    return Rows(PINS_HISTORY.name, (row,))
+
+
+def use_rows(snapshot: Snapshot, run_id: str) -> tuple[Rows, Rows]:
+    """The rows of ``inputs`` and ``lineage``."""
+    used: Row = INPUTS.row(
+        run_id=run_id,
+        snapshot_id=snapshot.id,
+        name=snapshot.name,
+        context=snapshot.context,
+        columns=None if snapshot.columns is None else list(snapshot.columns),
+        predicate=snapshot.where,
+    )
+    edge = LINEAGE.row(
+        source=str(nodes.dataset(snapshot.table_id, snapshot.version)),
+        target=str(nodes.run(run_id)),
+        relation=Relation.USED.value,
+        run_id=run_id,
+    )
+    return Rows(INPUTS.name, (used,)), Rows(LINEAGE.name, (edge,))
+
+
+def level(engine: "Engine", snapshot: str) -> Protection | None:
+    """The highest level at which a snapshot's files are recorded; None if the snapshot is not known."""
+    found = engine.query(
+        "select (select count(*) from snapshots where snapshot_id = $id) as known, "
+        "(select count(*) from snapshot_files where snapshot_id = $id and archived_as is not null) as kept",
+        {"id": snapshot},
+    ).to_pylist()[0]
+    if not found["known"]:
+        return None
+    return Protection.ARCHIVED if found["kept"] else Protection.REFERENCE
+
+
+def files_of(engine: "Engine", snapshot: str) -> tuple[PinnedFile, ...]:
+    """The pinned files, sorted by path; of several records of a file, one that has a kept copy."""
+    found = engine.query(
+        "select * from snapshot_files where snapshot_id = $id "
+        "qualify row_number() over (partition by path order by archived_as is null, "
+        "ingested_at desc, writer desc, seq desc) = 1 "
+        "order by path",
+        {"id": snapshot},
+    )
+    pins = (
+        PinnedFile(
+            DataFile(
+                row["path"],
+                row["size"],
+                tuple(_pairs(row["partition_values"])),
+                row["deletion_vector"],
+                row["num_rows"],
+            ),
+            row["archived_as"],
+        )
+        for row in found.to_pylist()
+    )
+    return tuple(sorted(pins, key=lambda pin: pin.file.path))
+
+
+def _pairs(value: Any) -> list[tuple[str, str | None]]:
+    return list(value.items()) if isinstance(value, dict) else list(value or ())
+
+
+def load(engine: "Engine", snapshot: str) -> Snapshot:
+    """A snapshot by its id.
+
+    Raises:
+        SnapshotNotFound: the lake has none of this id.
+    """
+    found = engine.query(
+        f"select s.*, l.archived from ({_DISTINCT}) s left join ({_LEVELS}) l using (snapshot_id) "
+        "where snapshot_id = $id",
+        {"id": snapshot},
+    ).to_pylist()
+    if not found:
+        raise SnapshotNotFound(f"the lake has no snapshot {snapshot!r}; `lakelineage snapshot list` shows what it has")
+    return _snapshot(engine, found[0])
+
+
+def inputs_of(engine: "Engine", run_id: str) -> Mapping[str, Snapshot]:
+    """What a run used: name → snapshot with the columns and rows that the run chose, in the order of use."""
+    found = engine.query(
+        f"select i.name, i.context, i.columns as chosen_columns, i.predicate, i.ingested_at as used_at, "
+        "i.writer as used_by, i.seq as used_seq, "
+        f"s.*, l.archived from inputs i join ({_DISTINCT}) s using (snapshot_id) "
+        f"left join ({_LEVELS}) l using (snapshot_id) where i.run_id = $run order by used_at, used_by, used_seq",
+        {"run": run_id},
+    ).to_pylist()
+    inputs: dict[str, Snapshot] = {}
+    for row in found:
+        inputs.setdefault(row["name"], _snapshot(engine, row))
+    return MappingProxyType(inputs)
+
+
+def list_snapshots(engine: "Engine") -> "pa.Table":
+    """Every snapshot of the lake, oldest first: id, table, version, size, protection, number of runs that used it."""
+    return engine.query(
+        "select s.snapshot_id, s.table_uri, s.table_id, s.version, s.committed_at, s.num_files, s.num_rows, s.bytes, "
+        "case when l.archived then 'archived' else 'reference' end as protection, s.origin, "
+        "s.ingested_at as pinned_at, "
+        "(select count(distinct i.run_id) from inputs i where i.snapshot_id = s.snapshot_id) as runs "
+        f"from ({_DISTINCT}) s left join ({_LEVELS}) l using (snapshot_id) order by s.ingested_at, s.writer, s.seq"
+    )
+
+
+def _snapshot(engine: "Engine", row: Mapping[str, Any]) -> Snapshot:
+    from lakelineage.store.source import parse_time
+
+    chosen = row.get("chosen_columns")
+    return Snapshot(
+        id=row["snapshot_id"],
+        table_uri=row["table_uri"],
+        table_id=row["table_id"],
+        version=row["version"],
+        committed_at=None if row["committed_at"] is None else parse_time(row["committed_at"]),
+        num_rows=row["num_rows"],
+        num_files=row["num_files"],
+        bytes=row["bytes"],
+        protection=(Protection.ARCHIVED if row["archived"] else Protection.REFERENCE).value,
+        name=row.get("name"),
+        columns=None if chosen is None else tuple(chosen),
+        where=row.get("predicate"),
+        context=row.get("context"),
+        origin=row["origin"],
+        schema_json=row["schema"],
+        partition_columns=tuple(row["partition_columns"] or ()),
+        _engine=engine,
+        _options=engine.root.storage_options,
+    )

@@ -1,0 +1,273 @@
+"""A pinned version of a table, and its rows in every form."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from lakelineage.errors import InvalidInput
+from lakelineage.model import ids
+from lakelineage.snapshots import predicate as predicates
+from lakelineage.snapshots import reader, types
+from lakelineage.store.source import Options
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+    from lakelineage.engine import Engine
+
+#: Rows of a batch when nothing else is said.
+BATCH_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A pinned version of a table. It stays what it is, whatever becomes of the table.
+
+    Reading finds each file at its original place, if what is there is what was pinned, or in the lake's archive, and
+    checks the number of rows. ``columns=`` and ``where=`` of each method take the place of those of the pin.
+
+    Attributes:
+        id: hash of table id, schema and list of files.
+        table_uri: where the table was when it was pinned.
+        table_id: id in the table's metadata.
+        version: Delta version.
+        committed_at: when that version was committed, µs since 1970 UTC; None if the log did not tell.
+        num_rows: rows of the version, before ``where``; None if the log did not tell.
+        num_files: files.
+        bytes: size of all files.
+        name: what the run calls it; None outside a run, unless given.
+        protection: ``reference`` (survives log clean-up) or ``archived`` (survives anything).
+        columns: columns chosen at the pin, None for all.
+        where: rows chosen at the pin, as a SQL condition, None for all.
+        context: training, validation, …; None outside a run.
+        origin: file that was converted to Delta, if it was one.
+    """
+
+    id: str
+    table_uri: str
+    table_id: str
+    version: int
+    committed_at: int | None
+    num_rows: int | None
+    num_files: int
+    bytes: int
+    protection: str
+    name: str | None = None
+    columns: tuple[str, ...] | None = None
+    where: str | None = None
+    context: str | None = None
+    origin: str | None = None
+    schema_json: str = field(default="", repr=False)
+    partition_columns: tuple[str, ...] = field(default=(), repr=False)
+    _engine: "Engine | None" = field(default=None, repr=False, compare=False)
+    _files: tuple[reader.PinnedFile, ...] | None = field(default=None, repr=False, compare=False)
+    _options: Options = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def table_schema(self) -> "pa.Schema":
+        """Schema of the pinned version, all columns."""
+        return types.arrow_schema(self.schema_json)
+
+    @property
+    def schema(self) -> "pa.Schema":
+        """Schema of what is read: of the columns chosen."""
+        return self._schema_of(self._chosen(None))
+
+    @property
+    def files(self) -> tuple[reader.PinnedFile, ...]:
+        """The pinned files, sorted by path."""
+        if self._files is None:
+            from lakelineage.snapshots import records
+
+            object.__setattr__(self, "_files", records.files_of(self._lake, self.id))
+        assert self._files is not None
+        return self._files
+
+    def to_arrow(self, columns: Sequence[str] | None = None, where: str | None = None) -> "pa.Table":
+        """The rows as one Arrow table with the types of the pinned version.
+
+        Args:
+            columns: instead of those of the pin.
+            where: SQL condition, instead of that of the pin.
+
+        Raises:
+            SnapshotLost: files are gone or altered; ``missing`` lists them.
+            InvalidInput: no such column, a condition that cannot be understood, or a table feature that this version
+                cannot read faithfully.
+        """
+        import pyarrow as pa
+
+        return pa.Table.from_batches(self._batches(columns, where, BATCH_ROWS), self._schema_of(self._chosen(columns)))
+
+    def to_polars(self, columns: Sequence[str] | None = None, where: str | None = None) -> "pl.DataFrame":
+        """The rows as a Polars frame. Arguments and errors as in :meth:`to_arrow`."""
+        import polars as pl
+
+        frame: Any = pl.from_arrow(self.to_arrow(columns, where))
+        return frame  # type: ignore[no-any-return]
+
+    def to_pandas(self, columns: Sequence[str] | None = None, where: str | None = None) -> "pd.DataFrame":
+        """The rows as a pandas frame. Arguments and errors as in :meth:`to_arrow`."""
+        return self.to_arrow(columns, where).to_pandas()
+
+    def scan(self, columns: Sequence[str] | None = None, where: str | None = None) -> "pl.LazyFrame":
+        """The rows as a Polars lazy frame, read in batches when it is collected; errors of files come then."""
+        import polars as pl
+        from polars.io.plugins import register_io_source
+
+        chosen = self._chosen(columns)
+        condition = self._condition(where)
+        empty: Any = pl.from_arrow(self._schema_of(chosen).empty_table())
+
+        def read(
+            wanted: list[str] | None, rows: "pl.Expr | None", limit: int | None, batch_size: int | None
+        ) -> "Iterator[pl.DataFrame]":
+            left = limit
+            for batch in self._stream(chosen if wanted is None else wanted, condition, batch_size or BATCH_ROWS):
+                frame: Any = pl.from_arrow(batch)
+                frame = frame if rows is None else frame.filter(rows)
+                frame = frame if left is None else frame.head(left)
+                left = None if left is None else left - frame.height
+                yield frame
+                if left == 0:
+                    return
+
+        return register_io_source(read, schema=empty.schema)
+
+    def to_batches(
+        self, batch_size: int = BATCH_ROWS, columns: Sequence[str] | None = None, where: str | None = None
+    ) -> "Iterator[pa.RecordBatch]":
+        """The rows as Arrow batches of exactly ``batch_size`` rows (the last may be shorter), in bounded memory.
+
+        Raises:
+            InvalidInput: as in :meth:`to_arrow`, or ``batch_size`` is no positive integer.
+            SnapshotLost: as in :meth:`to_arrow`; a file that vanishes while reading ends the stream with it.
+        """
+        if type(batch_size) is not int or batch_size < 1:
+            raise InvalidInput(f"batch_size must be a positive integer, not {batch_size!r}")
+        chosen = self._chosen(columns)
+        condition = self._condition(where)
+        return _rebatched(self._stream(chosen, condition, min(batch_size, BATCH_ROWS)), batch_size)
+
+    def to_duckdb(
+        self, con: Any, name: str | None = None, columns: Sequence[str] | None = None, where: str | None = None
+    ) -> Any:
+        """The rows as a relation on a DuckDB connection, and under a name if one is given.
+
+        Without a condition DuckDB reads the files itself, when asked. With one, the rows chosen go to a temporary table
+        of the connection first, so that they are the same ones as in every other form.
+
+        Args:
+            con: the user's connection.
+            name: name to register, replacing a view or temporary table of that name.
+            columns: instead of those of the pin.
+            where: SQL condition, instead of that of the pin.
+
+        Returns:
+            The relation (``duckdb.DuckDBPyRelation``).
+        """
+        chosen = self._chosen(columns)
+        condition = self._condition(where)
+        if condition is None:
+            found = self._rows()
+            found.check_files()
+            if name is None:
+                return con.from_arrow(found.only(chosen))
+            con.register(name, found.only(chosen))
+            return con.table(name)
+        return self._to_temporary_table(con, name or f"snapshot_{ids.new_id()}", chosen, condition)
+
+    def _to_temporary_table(self, con: Any, name: str, chosen: list[str], condition: predicates.Predicate) -> Any:
+        import pyarrow as pa
+
+        stream = self._stream(chosen, condition, BATCH_ROWS)
+        incoming = f"incoming_{ids.new_id()}"
+        con.register(incoming, pa.RecordBatchReader.from_batches(self._schema_of(chosen), stream))
+        try:
+            quoted = '"' + name.replace('"', '""') + '"'
+            con.execute(f"create or replace temporary table {quoted} as select * from {incoming}")
+        finally:
+            con.unregister(incoming)
+        return con.table(quoted if re.search(r"\W", name) else name)
+
+    def _chosen(self, columns: Sequence[str] | None) -> list[str]:
+        given = self.columns if columns is None else columns
+        return self.table_schema.names if given is None else list(check_columns(given, self.table_schema))
+
+    def _condition(self, where: str | None) -> predicates.Predicate | None:
+        text = self.where if where is None else where
+        return None if text is None else predicates.parse(text, self.table_schema)
+
+    def _schema_of(self, columns: Sequence[str]) -> "pa.Schema":
+        import pyarrow as pa
+
+        return pa.schema([self.table_schema.field(name) for name in columns])
+
+    def _batches(self, columns: Sequence[str] | None, where: str | None, batch_rows: int) -> "Iterator[pa.RecordBatch]":
+        return self._stream(self._chosen(columns), self._condition(where), batch_rows)
+
+    def _stream(
+        self, chosen: Sequence[str], condition: predicates.Predicate | None, batch_rows: int
+    ) -> "Iterator[pa.RecordBatch]":
+        return self._rows().batches(chosen, condition, batch_rows)
+
+    def _rows(self) -> reader.Rows:
+        files = self.files
+        blocked = types.hindrance(self.schema_json, any(pin.file.deletion_vector for pin in files))
+        if blocked is not None:
+            raise InvalidInput(
+                f"version {self.version} of {self.table_uri} is pinned, but lakelineage cannot read it back yet: it "
+                f"uses {blocked}"
+            )
+        pinned = reader.Pinned(self.id, self.table_uri, self.table_id, self.version, files, self._options)
+        return reader.rows(self._lake.root, pinned, self.table_schema)
+
+    @property
+    def _lake(self) -> "Engine":
+        if self._engine is None:
+            raise InvalidInput(f"snapshot {self.id} has no lake to be read from; get it with lake.snapshot or run.use")
+        return self._engine
+
+
+def check_columns(columns: Sequence[str], schema: "pa.Schema") -> tuple[str, ...]:
+    """The columns, if the schema has them all.
+
+    Raises:
+        InvalidInput: not a list of names, empty, repeated or unknown.
+    """
+    if isinstance(columns, str) or not all(isinstance(name, str) for name in columns):
+        raise InvalidInput(f"columns must be a list of column names, not {columns!r}")
+    chosen = tuple(columns)
+    unknown = [name for name in chosen if name not in schema.names]
+    if unknown:
+        raise InvalidInput(f"the table has no columns {unknown}; it has {schema.names}")
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise InvalidInput(f"columns {list(chosen)} must name at least one column, and none twice")
+    return chosen
+
+
+def _rebatched(batches: "Iterator[pa.RecordBatch]", size: int) -> "Iterator[pa.RecordBatch]":
+    import pyarrow as pa
+
+    waiting: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        waiting.append(batch)
+        count += batch.num_rows
+        while count >= size:
+            table = pa.Table.from_batches(waiting)
+            yield _joined(table.slice(0, size))
+            waiting = table.slice(size).to_batches()
+            count -= size
+    if count:
+        yield _joined(pa.Table.from_batches(waiting))
+
+
+def _joined(table: "pa.Table") -> "pa.RecordBatch":
+    import pyarrow as pa
+
+    return pa.RecordBatch.from_arrays([pa.concat_arrays(c.chunks) for c in table.columns], schema=table.schema)

@@ -1,0 +1,96 @@
+"""Fixtures that all rooms share: real lakes on disk, and a real HTTP server that speaks S3."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from lakelineage import Lake
+    from lakelineage.engine import Engine
+
+# Lakes live on disks, whose speed says nothing about correctness: no deadline, no health check of slowness.
+_CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
+# "ci" gives the same examples each time, so that a failure can be run again; "explore" looks further, for evenings.
+settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=_CHECKS, print_blob=True)
+settings.register_profile("explore", deadline=None, max_examples=1_000, suppress_health_check=_CHECKS)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+S3 = tuple[str, dict[str, str]]
+
+
+@pytest.fixture(autouse=True)
+def _own_user_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spools and caches of remote lakes go to a temporary folder, not to the home of whoever runs the tests."""
+    base = tmp_path_factory.mktemp("user")
+    monkeypatch.setenv("XDG_STATE_HOME", str(base / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(base / "cache"))
+    for name in ("LAKELINEAGE_URI", "LAKELINEAGE_USER", "LAKELINEAGE_SPOOL", "LAKELINEAGE_STORAGE_OPTIONS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def lake_path(tmp_path: Path) -> Path:
+    """Where a lake is to be; nothing is there yet."""
+    return tmp_path / "lake"
+
+
+@pytest.fixture
+def lake(lake_path: Path) -> "Iterator[Lake]":
+    """An open, empty lake on disk."""
+    import lakelineage
+
+    opened = lakelineage.open(lake_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def engine(lake_path: Path) -> "Iterator[Engine]":
+    """The engine of an empty lake on disk, without the verbs."""
+    from lakelineage.engine import Engine
+
+    opened = Engine(lake_path, durability="process")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """Address of a server on a free port that speaks S3 over HTTP: moto's, in a thread of this process."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_endpoint: str) -> S3:
+    """An empty bucket: (``s3://`` URI, storage options for deltalake, obstore and lakelineage)."""
+    import boto3
+
+    options = {
+        "aws_access_key_id": "test",
+        "aws_secret_access_key": "test",
+        "aws_region": "us-east-1",
+        "aws_endpoint": s3_endpoint,
+        "aws_allow_http": "true",
+    }
+    bucket = f"bucket-{uuid4().hex}"
+    client = boto3.client(
+        "s3",
+        endpoint_url=s3_endpoint,
+        region_name=options["aws_region"],
+        aws_access_key_id=options["aws_access_key_id"],
+        aws_secret_access_key=options["aws_secret_access_key"],
+    )
+    client.create_bucket(Bucket=bucket)
+    client.close()
+    return f"s3://{bucket}", options

@@ -1,0 +1,38 @@
+"""A lake, and Delta tables to pin."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from lakelineage.engine import Engine
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    opened = Engine(tmp_path / "lake", durability="process")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def patients(tmp_path: Path) -> str:
+    """A Delta table of three versions: ids 0–9, then 10–14 too, then without 3."""
+    uri = str(tmp_path / "patients")
+    write_deltalake(uri, people(0, 10))
+    write_deltalake(uri, people(10, 15), mode="append")
+    DeltaTable(uri).delete("id = 3")
+    return uri
+
+
+def people(start: int, stop: int) -> pa.Table:
+    numbers = range(start, stop)
+    return pa.table(
+        {
+            "id": pa.array(numbers, pa.int64()),
+            "name": [None if n % 4 == 1 else f"n{n}" for n in numbers],
+            "score": [n / 7 for n in numbers],
+        }
+    )

@@ -125,12 +125,23 @@ class Lake:
         as_of: datetime | str | None = None,
         *,
         name: str | None = None,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
         protection: str | None = None,
     ) -> "Snapshot":
         """Pin a table outside a run. See :meth:`lakelineage.Run.use`."""
         from lakelineage import snapshots
 
-        return snapshots.pin(self._engine, source, version=version, as_of=as_of, name=name, protection=protection)
+        return snapshots.pin(
+            self._engine,
+            source,
+            version=version,
+            as_of=as_of,
+            name=name,
+            columns=columns,
+            where=where,
+            protection=protection,
+        )
 
     def load_snapshot(self, snapshot_id: str) -> "Snapshot":
         """A snapshot that was pinned before, by its id.

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -34,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # Rich draws help in three times the start-up time
     context_settings=_SETTINGS,
 )
-for _name, _function in {
+_COMMANDS: dict[str, Callable[..., None]] = {
     "demo": lakes.demo,
     "init": lakes.init,
     "runs": runs.runs,
@@ -43,11 +43,12 @@ for _name, _function in {
     "snapshot": snapshots.snapshot,
     "reload": snapshots.reload,
     "lineage": lineage.lineage,
-}.items():
+    "score": scoring.score,
+    "flush": lakes.flush,
+}
+for _name, _function in _COMMANDS.items():
     app.command(_name)(shared_options(_function))
 app.add_typer(models.app, name="models")
-for _name, _function in {"score": scoring.score, "flush": lakes.flush}.items():
-    app.command(_name)(shared_options(_function))
 
 
 def _version(wanted: bool) -> None:
@@ -95,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _tell(given, 1, error.code, str(error))
     except (KeyboardInterrupt, typer.Abort):
         return _tell(given, 130, "interrupted", "interrupted")
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # the latter is Typer's answer to the former
         # What is still buffered has no reader either: let the interpreter flush it to nowhere at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

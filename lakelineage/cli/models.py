@@ -1,5 +1,6 @@
 """Commands about registered models: models list, register, show, alias, find."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -128,13 +129,14 @@ def find(
         _print(session.out, found)
 
 
-for _name, _function in {
+_COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_models,
     "register": register,
     "show": show,
     "alias": alias,
     "find": find,
-}.items():
+}
+for _name, _function in _COMMANDS.items():
     app.command(_name)(shared_options(_function))
 
 

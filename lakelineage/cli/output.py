@@ -10,15 +10,18 @@ import datetime as dt
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
+from itertools import count
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from rich.console import Console
 
+#: A column as it is printed: name, cells, whether they are numbers.
+Told = tuple[str, Sequence[str], bool]
 #: Rows of a table that people see; a pipe and ``--json`` get all.
 SHOWN_ROWS = 40
 #: Characters of a cell that people see.
@@ -80,21 +83,26 @@ class Output:
             columns: name and values.
             total: rows there are; default those given.
         """
+        people = self.for_people
+        told = [(printable(name), [cell(v, people) for v in values], _numeric(values)) for name, values in columns]
+        if not people:
+            self._stream.writelines(_aligned(told))
+            return
+        fitting = _fitting([(name, cells) for name, cells, _ in told], self.console.width)
+        self._draw(told[:fitting])
+        shown = len(told[0][1]) if told else 0
+        self._footer(shown, shown if total is None else total, [name for name, _, _ in told[fitting:]])
+
+    def _draw(self, told: "Sequence[Told]") -> None:
         from rich import box
         from rich.table import Table
 
-        people = self.for_people
-        told = [(printable(name), [cell(v, people) for v in values], _numeric(values)) for name, values in columns]
-        fitting = _fitting([(name, cells) for name, cells, _ in told], self.console.width) if people else len(told)
-        table = Table(box=box.SIMPLE_HEAD if people else None, pad_edge=False, show_edge=False, header_style="bold")
-        for name, _, numeric in told[:fitting]:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+        for name, _, numeric in told:
             table.add_column(_text(name), justify="right" if numeric else "left", no_wrap=True, overflow="ellipsis")
-        rows = list(zip(*(cells for _, cells, _ in told[:fitting]), strict=True))
-        for row in rows:
+        for row in zip(*(cells for _, cells, _ in told), strict=True):
             table.add_row(*map(_text, row))
         self.console.print(table)
-        if people:
-            self._footer(len(rows), len(rows) if total is None else total, [name for name, _, _ in told[fitting:]])
 
     def _footer(self, shown: int, total: int, hidden: Sequence[str]) -> None:
         parts = [f"{total:,} row{'' if total == 1 else 's'}" + (f" ({shown} shown)" if shown < total else "")]
@@ -114,17 +122,14 @@ class Output:
 
     def fields(self, title: str, values: Iterable[tuple[str, Any]]) -> None:
         """Print names and values, one pair a line, below a title."""
-        from rich.table import Table
-
-        pairs = list(values)
-        if title:
-            self.console.print(_text(title), style="bold")
-        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, value in pairs:
-            table.add_row(_text(f"  {name}"), _text(cell(value, False)))
-        self.console.print(table if pairs else _text("  none"))
+        pairs = [(printable(name), cell(value, False)) for name, value in values]
+        width = max((len(name) for name, _ in pairs), default=0)
+        self.console.print(_text(title), style="bold", soft_wrap=True)
+        for name, value in pairs or [("none", "")]:
+            line = _text(f"  {name.ljust(width)}  ") + _text(value)
+            line.rstrip()
+            line.stylize("dim", 0, len(name) + 2)
+            self.console.print(line, soft_wrap=True)
 
 
 def make_console(stream: TextIO) -> "Console":
@@ -140,7 +145,13 @@ def make_console(stream: TextIO) -> "Console":
 
 
 def records(rows: "pa.Table") -> list[dict[str, Any]]:
-    """Rows as dictionaries; maps as dictionaries too."""
+    """Rows as dictionaries; maps as dictionaries too. Columns of one name are told apart: n, n_1, …."""
+    taken: set[str] = set()
+    names = []
+    for name in rows.schema.names:
+        names.append(next(n for i in count() if (n := f"{name}_{i}" if i else name) not in taken))
+        taken.add(names[-1])
+    rows = rows.rename_columns(names)
     found: list[dict[str, Any]] = rows.to_pylist(maps_as_pydicts="lossy")
     return found
 
@@ -158,6 +169,8 @@ def _plain(value: Any) -> Any:
         return value if math.isfinite(value) else _not_finite(value)
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
+    if type(value).__name__ == "MonthDayNano":
+        return dict(zip(("months", "days", "nanoseconds"), value, strict=True))
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     if isinstance(value, (dt.datetime, dt.date, dt.time)):
@@ -226,11 +239,20 @@ def _numeric(values: Sequence[Any]) -> bool:
     return bool(present) and all(isinstance(v, (int, float, Decimal)) and not isinstance(v, bool) for v in present)
 
 
+def _aligned(told: "Sequence[Told]") -> Iterator[str]:
+    """Lines of a table for a pipe: a header, then the rows, nothing cut."""
+    widths = [max(len(name), *map(len, cells), 0) for name, cells, _ in told]
+    sides = [str.rjust if numeric else str.ljust for _, _, numeric in told]
+    names = tuple(name for name, _, _ in told)
+    for row in (names, *zip(*(cells for _, cells, _ in told), strict=True)):
+        yield "  ".join(side(text, w) for side, text, w in zip(sides, row, widths, strict=True)).rstrip() + "\n"
+
+
 def _fitting(columns: Sequence[tuple[str, Sequence[str]]], width: int) -> int:
     """How many of the columns fit side by side; at least two."""
     used = 0
     for i, (name, cells) in enumerate(columns):
-        used += max(len(name), *map(len, cells), 1) + 2
-        if used > width + 2 and i >= 2:
+        used += max(len(name), *map(len, cells), 1) + 3
+        if used > width + 3 and i >= 2:
             return i
     return len(columns)

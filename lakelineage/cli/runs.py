@@ -54,16 +54,13 @@ def runs(
 
 def _print_runs(out: Output, rows: list[dict[str, Any]]) -> None:
     ids = [row["run_id"][:SHORT_ID] if out.for_people else row["run_id"] for row in rows]
-    plain = [(title, [row[key] for row in rows]) for key, title in _TITLES.items()]
     lasted = [(row["end_time"] or datetime.now(UTC)) - row["start_time"] for row in rows]
-    columns = [("run", ids), *plain, ("seconds", [round(t.total_seconds(), 3) for t in lasted])]
+    columns = [("run", ids), *((key, [row[key] for row in rows]) for key in ("name", "experiment", "status"))]
     for kind in ("metrics", "params"):
         keys = sorted({key for row in rows for key in row[kind] or ()})
         columns += [(f"{kind}.{key}", [(row[kind] or {}).get(key) for row in rows]) for key in keys]
-    out.columns(columns)
-
-
-_TITLES = {"name": "name", "experiment": "experiment", "status": "status", "start_time": "started (UTC)"}
+    columns += [("started (UTC)", [row["start_time"] for row in rows])]
+    out.columns([*columns, ("seconds", [round(time.total_seconds(), 3) for time in lasted])])
 
 
 def full_id(lake: "Lake", prefix: str) -> str:

@@ -176,7 +176,8 @@ class Committer:
         if not lease.acquire():
             return  # its owner lives and will write on
         try:
-            if [s for s in segments(folder) if s.writer == last.writer][-1:] == [last]:  # no owner came and went meanwhile
+            now = [s for s in segments(folder) if s.writer == last.writer]
+            if now[-1:] == [last]:  # no owner came and went since the lane was listed
                 self._release_ownerless(folder, last)
         finally:
             lease.release()

@@ -165,8 +165,8 @@ def _take_over(folder: Path, writer: str) -> Lane | None:
 def is_whole(segment: Segment) -> bool:
     """Whether a segment that nobody writes to ends with a whole record.
 
-    If it does not, more may have been committed of it than it still tells: its lane is not used again, for numbers must not
-    be given twice.
+    If it does not, more may have been committed of it than it still tells: its lane is not used again, for numbers
+    must not be given twice.
     """
     end = len(MAGIC)
     for record in segment.records():

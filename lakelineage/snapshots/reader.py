@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as ds
 
-_FRAGMENTS_AHEAD = 2
 _BATCHES_AHEAD = 4
 
 
@@ -166,15 +165,14 @@ class Rows:
     def _scan(self, columns: list[str], batch_rows: int) -> "Iterator[tuple[str, pa.RecordBatch]]":
         import pyarrow as pa
 
-        scanner = self.dataset.scanner(
-            columns=columns,
-            batch_size=batch_rows,
-            batch_readahead=_BATCHES_AHEAD,
-            fragment_readahead=_FRAGMENTS_AHEAD,
-        )
         try:
-            for tagged in scanner.scan_batches():
-                yield tagged.fragment.path, tagged.record_batch
+            # File by file: a scanner over all of them reads ahead without bound when its consumer is slow (measured).
+            for fragment in self.dataset.get_fragments():
+                scanner = fragment.scanner(
+                    self.schema, columns=columns, batch_size=batch_rows, batch_readahead=_BATCHES_AHEAD
+                )
+                for batch in scanner.to_batches():
+                    yield fragment.path, batch
         except (OSError, pa.ArrowInvalid) as error:
             raise SnapshotLost(f"{self.label}: a file cannot be read: {error}") from error
 

@@ -175,7 +175,7 @@ class _Handle:
     def _list(self, delta: "DeltaTable") -> "Iterator[DataFile]":
         import pyarrow as pa
 
-        actions = pa.table(delta.get_add_actions(flatten=True))
+        actions = pa.RecordBatchReader.from_stream(delta.get_add_actions(flatten=True)).read_all()
         for row in actions.to_pylist():
             low, high = row.get("min.writer"), row.get("max.writer")
             yield DataFile(
@@ -290,8 +290,8 @@ class DeltaStore:
             entry = log / f"{version:020d}.json"
             if not entry.exists():
                 continue
-            for line in entry.read_text().splitlines():
-                added = json.loads(line).get("add")
+            for line in entry.read_bytes().split(b"\n"):
+                added = json.loads(line or b"{}").get("add")
                 if added and (folder / added["path"]).exists():
                     _sync_path(folder / added["path"])
             _sync_path(entry)
@@ -321,7 +321,7 @@ class DeltaStore:
         for attempt in range(attempts):
             with handle.lock:
                 delta = handle.created()
-                rows = decide(_all_rows(delta))
+                rows = decide(_all_rows(table, delta))
                 if not rows:
                     return None
                 data = stamped(rows)
@@ -410,10 +410,13 @@ class DeltaStore:
                 handle.reopen()
 
 
-def _all_rows(delta: "DeltaTable") -> "pa.Table":
+def _all_rows(table: Table, delta: "DeltaTable") -> "pa.Table":
+    import pyarrow as pa
+    from deltalake import QueryBuilder
+
     with delta_errors(f"reading {delta.table_uri}"):
-        rows = delta.to_pyarrow_dataset().to_table()
-    return rows.sort_by([("ingested_at", "ascending"), ("writer", "ascending"), ("seq", "ascending")])
+        result = QueryBuilder().register("t", delta).execute("SELECT * FROM t ORDER BY ingested_at, writer, seq")
+        return pa.RecordBatchReader.from_stream(result).read_all().cast(table.schema)
 
 
 def _commit_properties(transactions: Mapping[str, int]) -> "CommitProperties":

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -97,6 +98,8 @@ class Root:
             if not plain.strip():
                 raise InvalidInput("the lake's path is empty; name a folder or an object-store URI")
             self.local = Path(plain).expanduser().absolute()
+            if "\\" in str(self.local) or re.search("%[0-9A-Fa-f]{2}", str(self.local)):
+                raise InvalidPath(f"{plain!r} has a backslash or %-escape, which the Delta engine misreads; rename it")
             self.uri = str(self.local)
         elif scheme in _REMOTE_SCHEMES:
             self.uri = text.rstrip("/")

@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from lakelineage.engine import Engine
-from lakelineage.errors import ArtifactNotFound
+from lakelineage.errors import AlreadyExists, ArtifactNotFound
 from lakelineage.model import nodes, validate
 from lakelineage.model.changes import Rows
 from lakelineage.model.values import Relation
@@ -14,6 +14,9 @@ from lakelineage.tables import ARTIFACTS, LINEAGE
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+#: What makes a folder a model in the MLflow Models format.
+MODEL_FILE = "MLmodel"
 
 
 def folder(run_id: str) -> str:
@@ -29,6 +32,8 @@ def keep_files(engine: Engine, run_id: str, files: Iterable[tuple[Path, str]]) -
         run_id: run.
         files: local file and (checked) path inside the artifacts.
     """
+    files = list(files)
+    refuse_models(engine, run_id, [path for _, path in files])
     kept = []
     for source, path in files:
         with source.open("rb") as content:
@@ -40,8 +45,21 @@ def keep_files(engine: Engine, run_id: str, files: Iterable[tuple[Path, str]]) -
 
 def keep_bytes(engine: Engine, run_id: str, data: bytes, path: str) -> None:
     """Write one artifact and record it."""
+    refuse_models(engine, run_id, [path])
     engine.root.write(f"{folder(run_id)}/{path}", data)
     _record(engine, run_id, [(path, len(data), hashlib.sha256(data).hexdigest())])
+
+
+def refuse_models(engine: Engine, run_id: str, paths: Iterable[str]) -> None:
+    """Refuse to write below a logged model: a version of it may be registered, and must stay what it was.
+
+    Raises:
+        AlreadyExists: one of the paths is below one.
+    """
+    parents = {str(parent) for path in paths for parent in PurePosixPath(path).parents if parent.parts}
+    for parent in sorted(parents):
+        if engine.root.exists(f"{folder(run_id)}/{parent}/{MODEL_FILE}"):
+            raise AlreadyExists(f"{parent!r} is a model that run {run_id} logged; choose another artifact path")
 
 
 def _record(engine: Engine, run_id: str, kept: list[tuple[str, int, str]]) -> None:

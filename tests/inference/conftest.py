@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lakelineage.engine import Engine
+from lakelineage.inference import mlflow_models
 from lakelineage.model.changes import Rows
 from lakelineage.model.ids import new_id
 from lakelineage.registry.models import Models
@@ -13,6 +14,13 @@ from lakelineage.snapshots import use
 from lakelineage.tables import RUNS_HISTORY
 
 MakeRun = Callable[..., str]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _mlflow() -> None:
+    """mlflow warns of its own code while it is imported; tests that import it themselves come after this."""
+    for module in ("mlflow.pyfunc", "mlflow.sklearn", "mlflow.models"):
+        mlflow_models._mlflow(module)
 
 
 @pytest.fixture

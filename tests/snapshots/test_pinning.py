@@ -139,13 +139,13 @@ def _pin_in_a_process(lake: str, content: int) -> str:
 
 
 def test_processes_that_convert_at_once_each_get_their_own_content(engine: Engine, tmp_path: Path) -> None:
-    contents = [0, 1, 0, 2]
-    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
-        made = list(pool.map(_pin_in_a_process, [str(tmp_path / "lake")] * 4, contents))
+    contents = [0, 1, 0]
+    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
+        made = list(pool.map(_pin_in_a_process, [str(tmp_path / "lake")] * 3, contents))
     for snapshot_id, content in zip(made, contents, strict=True):
         assert snapshots.load(engine, snapshot_id).to_arrow().column("n").to_pylist() == [content] * 3
     assert made[0] == made[2]
-    assert len(set(made)) == 3
+    assert made[1] != made[0]
 
 
 def test_null_and_what_lies_under_it_are_one_content(engine: Engine) -> None:

@@ -14,7 +14,7 @@ HOLD := pyarrow==25.0.1 deltalake==1.6.3
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports bench constraints clean
+.PHONY: help demo test lint format types imports bench reference constraints clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ imports: $(VENV)/.dev ## Who may import whom (docs/architecture.md)
 
 bench: $(VENV)/.dev ## Benchmarks, against MLflow on SQLite in the same run (SIZE=small or full)
 	$(BIN)/python -m benchmarks --size $(SIZE)
+
+reference: $(VENV)/.dev ## Write docs/tables.md from the declarations
+	$(BIN)/python -m lakelineage.tables.reference > docs/tables.md
 
 constraints: ## Resolve all dependencies anew, and write constraints.txt
 	rm -rf $(VENV)-constraints

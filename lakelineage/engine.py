@@ -1,6 +1,7 @@
 """One open lake: what the verbs build on."""
 
 import atexit
+import concurrent.futures.thread  # noqa: F401 - cannot be imported at the end of a process, where the last drain needs it
 import json
 import os
 import re

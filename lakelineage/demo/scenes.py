@@ -79,11 +79,13 @@ def train(story: Story) -> None:
     tell.scene("Three ElasticNet models, trained on a pinned version")
     tell.code(
         f'lake = ll.open("{story.place}")\n'
-        'with lake.start_run(experiment="diabetes", name="enet …") as run:\n'
-        f'    train = run.use("{story.source}", version=0).to_pandas()\n'
-        '    run.log_params({"alpha": …, "l1_ratio": …})\n'
-        "    run.log_metrics(metrics)\n"
-        '    run.log_model(model, "model")'
+        "for alpha, l1_ratio in [(0.01, 1.0), (0.01, 0.75), (0.01, 0.01)]:\n"
+        '    with lake.start_run(experiment="diabetes", name=f"enet alpha={alpha} l1={l1_ratio}") as run:\n'
+        f'        rows = run.use("{story.source}", version=0).to_pandas()\n'
+        "        model, metrics, held_out = train(rows, alpha, l1_ratio)\n"
+        '        run.log_params({"alpha": alpha, "l1_ratio": l1_ratio})\n'
+        "        run.log_metrics(metrics)\n"
+        '        run.log_model(model, "model", input_example=held_out.head(5))'
     )
     with tell.working("training; the first model that is logged loads mlflow …"):
         for published in training.TABLE:
@@ -172,6 +174,9 @@ def ask(story: Story) -> None:
 
 
 def _short(value: Any) -> Any:
+    """A number in four digits, a run id by its first sixteen."""
+    if isinstance(value, str) and len(value) == 32:
+        return f"{value[:16]}…"
     return round(value, 4) if isinstance(value, float) else value
 
 
@@ -181,7 +186,8 @@ def promote(story: Story) -> None:
     tell.scene("The best model, chosen by lineage")
     source = f"{story.source}@0"
     tell.code(
-        f'for run_id in runs_in(lake.lineage("{source}").downstream()):\n'
+        f'touched = lake.lineage("{source}").downstream().to_pylist()\n'
+        'for run_id in sorted(row["node"].removeprefix("run:") for row in touched if row["kind"] == "run"):\n'
         f'    lake.models.register("{MODEL}", run_id)\n'
         f'best = lake.models.find(trained_on="{story.source}", version=0, order_by="metrics.rmse")[0]\n'
         f'lake.models.set_alias("{MODEL}", "champion", best.version)'

@@ -56,7 +56,8 @@ class Teller:
         highlighted.rstrip()
         lines = highlighted.split("\n")
         for i, line in enumerate(lines):
-            self.console.print(Text("  >>> " if i == 0 else "  ... ", style="dim") + line, soft_wrap=True, no_wrap=True)
+            mark = "  >>> " if i == 0 else "  ... "
+            self.console.print(Text.assemble((mark, "dim"), line), soft_wrap=True, no_wrap=True)
 
     @contextmanager
     def working(self, text: str) -> Iterator[None]:

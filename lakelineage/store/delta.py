@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lakelineage.errors import ConcurrentWrite, LakeDamaged, StorageFailed, StorageFull
+from lakelineage.errors import ConcurrentWrite, StorageFailed, StorageFull
 from lakelineage.store import faults, forks
 from lakelineage.store.root import Root, sync_folder
 from lakelineage.tables import Table
@@ -98,6 +98,7 @@ class _Handle:
         self._delta: DeltaTable | None = None
         self._checked = 0.0
         self._files: tuple[int, tuple[DataFile, ...]] = (-1, ())
+        self._covered: tuple[int, dict[str, int | None]] = (-1, {})
 
     def refreshed(self) -> "DeltaTable | None":
         """The table at its newest version; None if it does not exist yet."""
@@ -107,7 +108,7 @@ class _Handle:
         from deltalake.exceptions import DeltaError
 
         with delta_errors(f"reading table {self.table.name}"):
-            stale = time.time() - self._checked > _TRUST
+            stale = abs(time.time() - self._checked) > _TRUST
             self._checked = time.time()
             if self._delta is not None and not stale:
                 try:
@@ -119,9 +120,10 @@ class _Handle:
         return self._delta
 
     def _unchanged(self, version: int) -> bool:
-        if self._log is None or time.time() - self._checked > _TRUST:
+        if self._log is None or abs(time.time() - self._checked) > _TRUST:
             return False
-        return not (self._log / f"{version + 1:020d}.json").exists()
+        here, following = (self._log / f"{v:020d}.json" for v in (version, version + 1))
+        return here.exists() and not following.exists()
 
     def _open(self) -> "DeltaTable | None":
         from deltalake import DeltaTable
@@ -172,11 +174,21 @@ class _Handle:
             self._files = (delta.version(), tuple(self._list(delta)))
         return self._files[1]
 
+    def covered(self, delta: "DeltaTable", writers: Iterable[str]) -> dict[str, int]:
+        """Transaction versions of the version that is loaded. Each look reads the log, so answers are kept."""
+        if self._covered[0] != delta.version():
+            self._covered = (delta.version(), {})
+        known = self._covered[1]
+        with delta_errors(f"reading table {self.table.name}"):
+            known.update((w, delta.transaction_version(w)) for w in writers if w not in known)
+        return {w: v for w in writers if (v := known.get(w)) is not None}
+
     def _list(self, delta: "DeltaTable") -> "Iterator[DataFile]":
         import pyarrow as pa
 
         actions = pa.RecordBatchReader.from_stream(delta.get_add_actions(flatten=True)).read_all()
-        for row in actions.to_pylist():
+        wanted = ("path", "size_bytes", "num_records", "min.writer", "max.writer", "max.seq")
+        for row in actions.select([name for name in wanted if name in actions.column_names]).to_pylist():
             low, high = row.get("min.writer"), row.get("max.writer")
             yield DataFile(
                 f"{self._uri}/{row['path']}",
@@ -232,8 +244,7 @@ class DeltaStore:
             delta = handle.refreshed()
             if delta is None:
                 return TableSnapshot(-1, (), {})
-            covered = {w: v for w in writers if (v := delta.transaction_version(w)) is not None}
-            return TableSnapshot(delta.version(), handle.files(delta), covered)
+            return TableSnapshot(delta.version(), handle.files(delta), handle.covered(delta, writers))
 
     def append(self, table: Table, rows: "pa.Table", transactions: Mapping[str, int]) -> int:
         """Append rows in one commit.
@@ -397,17 +408,10 @@ class DeltaStore:
             with delta_errors(f"vacuuming {table.name}"):
                 return delta.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False)
 
-    def drop(self, table: Table) -> None:
-        """Remove a current table altogether: it can be rebuilt from the facts."""
-        if table.is_fact:
-            raise LakeDamaged(f"table {table.name} holds facts and is never dropped")
-        handle = self._handle(table)
-        with handle.lock:
-            delta = handle.refreshed()
-            if delta is not None:
-                with delta_errors(f"emptying {table.name}"):
-                    delta.delete()
-                handle.reopen()
+    def distrust(self) -> None:
+        """Open every table anew when it is next asked for: something on the disk is not as it was known."""
+        with self._lock:
+            self._handles.clear()
 
 
 def _all_rows(table: Table, delta: "DeltaTable") -> "pa.Table":

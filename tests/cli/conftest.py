@@ -26,10 +26,7 @@ class Place:
     run_ids: tuple[str, ...]
 
 
-Cli = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def call(
+def _call(
     *arguments: object, cwd: Path | None = None, env: Mapping[str, str] | None = None, stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line."""
@@ -39,11 +36,22 @@ def call(
     return subprocess.run(command, cwd=cwd, env=environment, input=stdin, capture_output=True, text=True, timeout=120)
 
 
-def answer(*arguments: object, **options: Any) -> Any:
-    """What the command prints with --json, read; it must succeed."""
-    done = call(*arguments, "--json", **options)
+def _answer(*arguments: object, **options: Any) -> Any:
+    done = _call(*arguments, "--json", **options)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+@pytest.fixture
+def call() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command line in a process of its own."""
+    return _call
+
+
+@pytest.fixture
+def answer() -> Callable[..., Any]:
+    """What a command prints with --json, read; it must succeed."""
+    return _answer
 
 
 @pytest.fixture(scope="session")

@@ -3,16 +3,22 @@
 import csv
 import io
 import math
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from _cli_support import Place, answer, call
+from deltalake import DeltaTable
 
 import lakelineage
 
+Cli = Callable[..., Any]
 
-def test_init_makes_a_lake_once_and_says_so(tmp_path: Path) -> None:
+
+def test_init_makes_a_lake_once_and_says_so(tmp_path: Path, call: Cli, answer: Cli) -> None:
     first = answer("init", "new", cwd=tmp_path)
     again = answer("init", "new", cwd=tmp_path)
     assert (first["created"], again["created"], first["id"]) == (True, False, again["id"])
@@ -22,12 +28,12 @@ def test_init_makes_a_lake_once_and_says_so(tmp_path: Path) -> None:
         assert lake.id == first["id"]
 
 
-def test_init_keeps_the_protection_that_was_asked_for(tmp_path: Path, place: Place) -> None:
+def test_init_keeps_the_protection_that_was_asked_for(tmp_path: Path, place: Any, answer: Cli) -> None:
     answer("init", tmp_path / "new", "--protection", "reference")
     assert answer("--lake", tmp_path / "new", "snapshot", place.source)["protection"] == "reference"
 
 
-def test_runs_are_filtered_ordered_and_limited(place: Place) -> None:
+def test_runs_are_filtered_ordered_and_limited(place: Any, answer: Cli) -> None:
     def ids(*options: str) -> list[str]:
         return [row["run_id"] for row in answer("runs", "--lake", place.lake, *options)]
 
@@ -40,22 +46,24 @@ def test_runs_are_filtered_ordered_and_limited(place: Place) -> None:
     assert ids("--experiment", "first", "--experiment", "second") == [c, b, a]
 
 
-def test_json_has_maps_as_objects_times_as_iso_and_nan_as_text(place: Place) -> None:
+def test_json_has_maps_as_objects_times_as_iso_and_nan_as_text(place: Any, answer: Cli) -> None:
     row = answer("--lake", place.lake, "runs", "--filter", "params.alpha = '1'")[0]
     assert row["metrics"] == {"rmse": "NaN"}
     assert row["params"] == {"alpha": "1", "kind": "tree"}
     assert (row["experiment"], row["start_time"][-6:], row["start_time"][10]) == ("first", "+00:00", "T")
-    found = answer("--lake", place.lake, "sql", "select 'inf'::double as a, '-inf'::double as b, null as c, 1 as d, 2 as d")
+    found = answer(
+        "--lake", place.lake, "sql", "select 'inf'::double as a, '-inf'::double as b, null as c, 1 as d, 2 as d"
+    )
     assert found == [{"a": "Infinity", "b": "-Infinity", "c": None, "d": 1, "d_1": 2}]
 
 
-def test_a_pipe_gets_full_ids_in_plain_columns(place: Place) -> None:
+def test_a_pipe_gets_full_ids_in_plain_columns(place: Any, call: Cli) -> None:
     done = call("--lake", place.lake, "runs")
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["run", *reversed(place.run_ids)]
     assert "\x1b" not in done.stdout
 
 
-def test_a_run_is_told_with_all_that_belongs_to_it(place: Place) -> None:
+def test_a_run_is_told_with_all_that_belongs_to_it(place: Any, call: Cli, answer: Cli) -> None:
     told = answer("--lake", place.lake, "run", place.run_ids[0])
     assert (told["run_id"], told["experiment"], told["status"]) == (place.run_ids[0], "first", "FINISHED")
     assert (told["params"], told["metrics"], told["tags"]) == ({"alpha": "0", "kind": "tree"}, {"rmse": 0.5}, {})
@@ -67,7 +75,9 @@ def test_a_run_is_told_with_all_that_belongs_to_it(place: Place) -> None:
     assert all(text in people for text in ("alpha", "0.5", "points", "notes/hello.txt", told["environment"]["python"]))
 
 
-def test_a_unique_beginning_names_a_run_and_an_ambiguous_one_lists_the_choices(place: Place) -> None:
+def test_a_unique_beginning_names_a_run_and_an_ambiguous_one_lists_the_choices(
+    place: Any, call: Cli, answer: Cli
+) -> None:
     a, b, _ = place.run_ids
     shared = next(i for i in range(33) if a[:i] != b[:i])
     unique = max(len(_common(a, other)) for other in place.run_ids if other != a) + 1
@@ -83,14 +93,14 @@ def _common(a: str, b: str) -> str:
     return a[: next((i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y), len(a))]
 
 
-def test_sql_answers_from_an_argument_and_from_stdin_alike(place: Place) -> None:
+def test_sql_answers_from_an_argument_and_from_stdin_alike(place: Any, answer: Cli) -> None:
     query = "select count(*) as n from runs"
     assert answer("--lake", place.lake, "sql", query) == [{"n": 3}]
     assert answer("--lake", place.lake, "sql", "-", stdin=query) == [{"n": 3}]
     assert answer("--lake", place.lake, "sql", "select 1 as n where false") == []
 
 
-def test_csv_reads_back_as_it_was(place: Place) -> None:
+def test_csv_reads_back_as_it_was(place: Any, call: Cli) -> None:
     query = "select name, metrics['rmse'] as rmse, params, end_time, null as nothing from runs order by name"
     done = call("--lake", place.lake, "sql", query, "--csv")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
@@ -100,10 +110,12 @@ def test_csv_reads_back_as_it_was(place: Place) -> None:
     assert {row["nothing"] for row in rows} == {""}
 
 
-def test_snapshot_pins_a_version_and_lists_what_is_pinned(tmp_path: Path, place: Place) -> None:
+def test_snapshot_pins_a_version_and_lists_what_is_pinned(tmp_path: Path, place: Any, answer: Cli) -> None:
     answer("init", tmp_path / "lake")
     assert answer("--lake", tmp_path / "lake", "snapshot") == []
-    pinned = answer("--lake", tmp_path / "lake", "snapshot", place.source, "--version", "0", "--protection", "reference")
+    pinned = answer(
+        "--lake", tmp_path / "lake", "snapshot", place.source, "--version", "0", "--protection", "reference"
+    )
     assert (pinned["version"], pinned["num_rows"], pinned["protection"]) == (0, 4, "reference")
     newest = answer("--lake", tmp_path / "lake", "snapshot", place.source)
     assert (newest["version"], newest["num_rows"]) == (1, 8)
@@ -113,7 +125,9 @@ def test_snapshot_pins_a_version_and_lists_what_is_pinned(tmp_path: Path, place:
     assert as_of["snapshot_id"] == pinned["snapshot_id"]
 
 
-def test_reload_gives_the_pinned_rows_as_a_head_a_file_and_a_choice_of_them(tmp_path: Path, place: Place) -> None:
+def test_reload_gives_the_pinned_rows_as_a_head_a_file_and_a_choice_of_them(
+    tmp_path: Path, place: Any, call: Cli, answer: Cli
+) -> None:
     run = ("--lake", place.lake, "reload", place.run_ids[0])
     head = answer(*run)
     assert [row["x"] for row in head] == [1.0, 2.0, 3.0, 4.0]
@@ -127,7 +141,7 @@ def test_reload_gives_the_pinned_rows_as_a_head_a_file_and_a_choice_of_them(tmp_
     assert Path(one["path"]) == tmp_path / "all" / "points.parquet"
 
 
-def test_a_refused_reload_leaves_no_file(tmp_path: Path, place: Place) -> None:
+def test_a_refused_reload_leaves_no_file(tmp_path: Path, place: Any, call: Cli) -> None:
     run = ("--lake", place.lake, "reload", place.run_ids[0])
     assert call(*run, "nothing", "-o", tmp_path / "a.parquet").returncode == 1
     assert call(*run, "-o", tmp_path / "a.parquet", "--columns", "nope").returncode == 1
@@ -135,7 +149,7 @@ def test_a_refused_reload_leaves_no_file(tmp_path: Path, place: Place) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_lineage_tells_up_and_down_the_stream_and_the_path_between(place: Place) -> None:
+def test_lineage_tells_up_and_down_the_stream_and_the_path_between(place: Any, call: Cli, answer: Cli) -> None:
     a = place.run_ids[0]
     both = answer("--lake", place.lake, "lineage", f"{place.source}@0")
     assert both["upstream"] == []
@@ -151,7 +165,7 @@ def test_lineage_tells_up_and_down_the_stream_and_the_path_between(place: Place)
 
 
 @pytest.fixture
-def registered(tmp_path: Path, place: Place) -> Path:
+def registered(tmp_path: Path, place: Any) -> Path:
     """A lake with one run that logged a model."""
     with lakelineage.open(tmp_path / "lake") as lake, lake.start_run(name="trained") as run:
         run.use(place.source, version=0)
@@ -164,7 +178,7 @@ def _double(rows):  # type: ignore[no-untyped-def]
     return rows["x"] * 2
 
 
-def test_models_are_registered_aliased_found_and_score(registered: Path, place: Place) -> None:
+def test_models_are_registered_aliased_found_and_score(registered: Path, place: Any, call: Cli, answer: Cli) -> None:
     def models(*arguments: object) -> object:
         return answer("--lake", registered, "models", *arguments)
 
@@ -182,7 +196,9 @@ def test_models_are_registered_aliased_found_and_score(registered: Path, place: 
     assert models("find", "--trained-on", place.source, "--version", "1") == []
 
     predictions = registered.parent / "predictions"
-    done = answer("--lake", registered, "score", "models:/double@champion", place.source, predictions, "--batch-size", 3)
+    done = answer(
+        "--lake", registered, "score", "models:/double@champion", place.source, predictions, "--batch-size", 3
+    )
     assert (done["rows"], done["model_version"], done["input_version"], done["output_version"]) == (8, 2, 1, 0)
     once = ("score", "models:/double/1", place.source, predictions, "--version", 0, "--mode", "overwrite")
     assert answer("--lake", registered, *once)["rows"] == 4
@@ -190,19 +206,14 @@ def test_models_are_registered_aliased_found_and_score(registered: Path, place: 
     assert call("--lake", registered, "models", "show", "double@champion").returncode == 1
 
 
-def test_flush_leaves_nothing_in_the_journal(lake_path: Path) -> None:
+def test_flush_leaves_nothing_in_the_journal(lake_path: Path, answer: Cli) -> None:
     code = (
         "import os, sys, lakelineage as ll\n"
         "lake = ll.open(sys.argv[1])\n"
         "lake.start_run(name='killed').log_metric('m', 1.0)\n"
         "os._exit(9)\n"
     )
-    import subprocess
-    import sys
-
     repository = str(Path(lakelineage.__file__).parents[1])
     assert subprocess.run([sys.executable, "-c", code, lake_path], cwd=repository).returncode == 9
     assert answer("--lake", lake_path, "flush") == {"uri": str(lake_path), "flushed": True}
-    from deltalake import DeltaTable
-
     assert DeltaTable(str(lake_path / "tables" / "metrics")).to_pyarrow_table()["value"].to_pylist() == [1.0]

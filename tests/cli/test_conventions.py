@@ -4,17 +4,19 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from _cli_support import Place, answer, call
 
 import lakelineage
 
+Cli = Callable[..., Any]
 COMMANDS = ("demo", "init", "runs", "run", "sql", "snapshot", "reload", "lineage", "models", "score", "flush")
 
 
-def test_help_names_every_command_and_each_has_help_with_an_example() -> None:
+def test_help_names_every_command_and_each_has_help_with_an_example(call: Cli) -> None:
     help_ = call("--help")
     assert help_.returncode == 0
     for command in COMMANDS:
@@ -26,31 +28,31 @@ def test_help_names_every_command_and_each_has_help_with_an_example() -> None:
         assert "--json" in own.stdout
 
 
-def test_version_is_that_of_the_package() -> None:
+def test_version_is_that_of_the_package(call: Cli) -> None:
     assert call("--version").stdout == f"lakelineage {lakelineage.__version__}\n"
 
 
-def test_nothing_typed_shows_help_and_is_no_success() -> None:
+def test_nothing_typed_shows_help_and_is_no_success(call: Cli) -> None:
     done = call()
     assert done.returncode == 2
     assert "Commands:" in done.stdout
 
 
 @pytest.mark.parametrize("order", [("--lake", "{lake}", "--json", "runs"), ("runs", "--json", "--lake", "{lake}")])
-def test_lake_and_json_go_before_and_after_the_command(place: Place, order: tuple[str, ...]) -> None:
+def test_lake_and_json_go_before_and_after_the_command(place: Any, order: tuple[str, ...], call: Cli) -> None:
     done = call(*(word.format(lake=place.lake) for word in order))
     assert len(json.loads(done.stdout)) == 3
 
 
-def test_what_follows_the_command_holds_against_what_precedes_it(place: Place) -> None:
+def test_what_follows_the_command_holds_against_what_precedes_it(place: Any, answer: Cli) -> None:
     assert len(answer("--lake", "/nowhere/at/all", "runs", "--lake", place.lake)) == 3
 
 
-def test_the_lake_may_come_from_the_environment(place: Place) -> None:
+def test_the_lake_may_come_from_the_environment(place: Any, answer: Cli) -> None:
     assert len(answer("runs", env={"LAKELINEAGE_URI": str(place.lake)})) == 3
 
 
-def test_no_lake_is_a_usage_error_that_names_the_remedy(tmp_path: Path) -> None:
+def test_no_lake_is_a_usage_error_that_names_the_remedy(tmp_path: Path, call: Cli) -> None:
     done = call("runs", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert all(word in done.stderr for word in ("--lake", "LAKELINEAGE_URI", "lakelineage init"))
@@ -70,7 +72,9 @@ def test_no_lake_is_a_usage_error_that_names_the_remedy(tmp_path: Path) -> None:
         (("score", "models:/none/1", "{source}", "{folder}/out"), "model_not_found"),
     ],
 )
-def test_our_errors_are_one_line_on_stderr_and_exit_1(place: Place, arguments: tuple[str, ...], code: str) -> None:
+def test_our_errors_are_one_line_on_stderr_and_exit_1(
+    place: Any, arguments: tuple[str, ...], code: str, call: Cli
+) -> None:
     words = [word.format(source=place.source, folder=place.folder) for word in arguments]
     plain = call("--lake", place.lake, *words)
     assert (plain.returncode, plain.stdout) == (1, "")
@@ -98,19 +102,19 @@ def test_our_errors_are_one_line_on_stderr_and_exit_1(place: Place, arguments: t
         ("lineage", "x", "--path-to", "y", "--upstream"),
     ],
 )
-def test_what_is_typed_wrongly_exits_2_with_one_line(place: Place, arguments: tuple[str, ...]) -> None:
+def test_what_is_typed_wrongly_exits_2_with_one_line(place: Any, arguments: tuple[str, ...], call: Cli) -> None:
     done = call("--lake", place.lake, *arguments)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
 
 
-def test_a_command_that_reads_makes_no_lake(tmp_path: Path) -> None:
+def test_a_command_that_reads_makes_no_lake(tmp_path: Path, call: Cli) -> None:
     assert call("--lake", tmp_path / "lake", "runs").returncode == 1
     assert not (tmp_path / "lake").exists()
 
 
-def test_a_reader_that_goes_away_is_no_noise(place: Place) -> None:
+def test_a_reader_that_goes_away_is_no_noise(place: Any) -> None:
     command = [sys.executable, "-m", "lakelineage", "--lake", str(place.lake), "sql", "select * from range(300000)"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -121,7 +125,7 @@ def test_a_reader_that_goes_away_is_no_noise(place: Place) -> None:
         assert process.stderr.read() == ""
 
 
-def test_no_colour_where_nobody_looks_or_nobody_wants_it(place: Place) -> None:
+def test_no_colour_where_nobody_looks_or_nobody_wants_it(place: Any) -> None:
     import pty
 
     def on_a_terminal(**env: str) -> bytes:
@@ -148,7 +152,7 @@ def _read(master: int) -> bytes:
         return b""
 
 
-def test_text_that_commands_a_terminal_is_printed_harmless(lake_path: Path) -> None:
+def test_text_that_commands_a_terminal_is_printed_harmless(lake_path: Path, call: Cli) -> None:
     with lakelineage.open(lake_path) as lake, lake.start_run(name="bad") as run:
         run.log_params({"note": "\x1b[31mred\nnext"})
     done = call("--lake", lake_path, "runs")
@@ -156,7 +160,9 @@ def test_text_that_commands_a_terminal_is_printed_harmless(lake_path: Path) -> N
     assert len(done.stdout.splitlines()) == 2
 
 
-def test_storage_options_of_the_environment_reach_the_store(s3: tuple[str, dict[str, str]], tmp_path: Path) -> None:
+def test_storage_options_of_the_environment_reach_the_store(
+    s3: tuple[str, dict[str, str]], tmp_path: Path, answer: Cli
+) -> None:
     uri, options = s3
     env = {"LAKELINEAGE_STORAGE_OPTIONS": json.dumps(options), "LAKELINEAGE_SPOOL": str(tmp_path)}
     made = answer("init", f"{uri}/lake", env=env)
@@ -168,7 +174,7 @@ def test_storage_options_of_the_environment_reach_the_store(s3: tuple[str, dict[
 
 
 @pytest.mark.parametrize("text", ["nonsense", "[1]", '{"a": 1}'])
-def test_bad_storage_options_are_named(place: Place, text: str) -> None:
+def test_bad_storage_options_are_named(place: Any, text: str, call: Cli) -> None:
     done = call("--lake", place.lake, "runs", env={"LAKELINEAGE_STORAGE_OPTIONS": text})
     assert done.returncode == 2
     assert "LAKELINEAGE_STORAGE_OPTIONS" in done.stderr

@@ -89,7 +89,8 @@ class DuckDBReader:
             try:
                 return attempt()
             except _Moved:
-                continue
+                self._store.distrust()
+                self._defined.clear()
         raise StorageFailed("the lake's tables change faster than they can be read; try again")
 
     def _connect(self) -> "duckdb.DuckDBPyConnection":

@@ -129,7 +129,7 @@ def to_arrow(table: Table, pieces: list[Piece]) -> "pa.Table":
     rows = [piece for piece in pieces if isinstance(piece.part.body, list)]
     tables = [_rows_to_arrow(table, rows)] if rows else []
     tables += [_ipc_to_arrow(table, piece) for piece in pieces if isinstance(piece.part.body, bytes)]
-    return pa.concat_tables(tables) if tables else table.schema.empty_table()
+    return pa.concat_tables(tables) if tables else table.empty()
 
 
 def _rows_to_arrow(table: Table, pieces: list[Piece]) -> "pa.Table":

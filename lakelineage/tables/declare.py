@@ -82,6 +82,12 @@ class Table:
         """Arrow schema as stored."""
         return _schema(self.all_columns)
 
+    def empty(self) -> "pa.Table":
+        """No rows, with the stored schema. (Arrow's own ``empty_table`` imports pandas, which takes its time.)"""
+        import pyarrow as pa
+
+        return pa.Table.from_batches([], self.schema)
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the table's own columns."""

@@ -102,7 +102,9 @@ def test_no_acknowledged_row_is_ever_missing_from_a_read(
     while any(w.poll() is None for w in writers):
         for name, counted in counts.items():
             before = counted.value
-            found = lake.sql("SELECT count(*) n, count(DISTINCT step) d, max(step) m FROM metrics WHERE key = ?", [name])
+            found = lake.sql(
+                "SELECT count(*) n, count(DISTINCT step) d, max(step) m FROM metrics WHERE key = ?", [name]
+            )
             seen = found.to_pylist()[0]
             after = counted.value
             assert before <= seen["n"] <= after + 1

@@ -1,6 +1,7 @@
 """A lake beside a plain-dictionary model: whatever is done in whatever order, both tell the same."""
 
 import math
+import os
 import shutil
 import tempfile
 from collections import Counter
@@ -17,7 +18,7 @@ import lakelineage
 from lakelineage.errors import ParamConflict, RunFinished
 from lakelineage.tracking.active import ActiveRun
 
-KEYS = st.sampled_from(["a", "b", "ключ/ä b", 'q"uo\'te'])
+KEYS = st.sampled_from(["a", "b", "ключ/ä b", "q\"uo'te"])
 VALUES = st.one_of(
     st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -0.0, 5e-324]), st.floats(allow_nan=False), st.integers(-9, 9)
 )
@@ -37,7 +38,9 @@ class Run:
         self.status = "RUNNING"
         self.tags = dict(tags)
         self.params: dict[str, str] = {}
-        self.metrics: list[tuple[str, int, int, float]] = []  # key, step, timestamp in µs, value; in the order of the lake
+        self.metrics: list[
+            tuple[str, int, int, float]
+        ] = []  # key, step, timestamp in µs, value; in the order of the lake
 
     def latest(self) -> dict[str, float]:
         found: dict[str, tuple[int, int, float]] = {}
@@ -69,7 +72,13 @@ class LakeMachine(RuleBasedStateMachine):
     def _open(self) -> lakelineage.Lake:
         return lakelineage.open(self.folder / "lake", durability="process")
 
-    @rule(target=runs, experiment=EXPERIMENTS, name=st.none() | KEYS, tags=st.dictionaries(KEYS, TEXTS, max_size=2), at=st.integers(0, 1))
+    @rule(
+        target=runs,
+        experiment=EXPERIMENTS,
+        name=st.none() | KEYS,
+        tags=st.dictionaries(KEYS, TEXTS, max_size=2),
+        at=st.integers(0, 1),
+    )
     def start_run(self, experiment: str, name: str | None, tags: dict[str, str], at: int) -> ActiveRun:
         run = self.lakes[at].start_run(experiment, name, tags=tags)
         self.model[run.id] = Run(experiment, name, tags)
@@ -98,7 +107,11 @@ class LakeMachine(RuleBasedStateMachine):
             run.log_metrics(metrics, step, time)
             self.model[run.id].metrics += [(k, step, time * 1000, float(v)) for k, v in metrics.items()]
 
-    @rule(run=runs, rows=st.lists(st.tuples(KEYS, STEPS, TIMES, VALUES), max_size=6), form=st.sampled_from(["arrow", "dicts"]))
+    @rule(
+        run=runs,
+        rows=st.lists(st.tuples(KEYS, STEPS, TIMES, VALUES), max_size=6),
+        form=st.sampled_from(["arrow", "dicts"]),
+    )
     def log_metric_table(self, run: ActiveRun, rows: list[tuple[str, int, int, float]], form: str) -> None:
         if run.status.ended or not rows:
             return
@@ -194,7 +207,7 @@ class LakeMachine(RuleBasedStateMachine):
 TestLakeBesideAModel = LakeMachine.TestCase
 TestLakeBesideAModel.settings = settings(
     settings.get_profile("ci"),
-    max_examples=25,
+    max_examples=int(os.environ.get("LAKE_EXAMPLES", "8")),
     stateful_step_count=20,
     suppress_health_check=list(HealthCheck),
 )

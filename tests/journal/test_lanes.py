@@ -164,7 +164,7 @@ def test_a_network_file_system_under_the_journal_of_a_remote_lake_is_refused(
     from psutil._ntuples import sdiskpart
 
     mounts = [sdiskpart("/dev/vda", "/", "ext4", "rw"), sdiskpart("filer:/home", str(tmp_path), "nfs4", "rw")]
-    monkeypatch.setattr(psutil, "disk_partitions", lambda all=False: mounts)  # noqa: A002 - psutil's own name
+    monkeypatch.setattr(psutil, "disk_partitions", lambda all=False: mounts)
     lanes.require_local(tmp_path.parent)
     with pytest.raises(UnsuitableStorage, match=r"nfs4.*LAKELINEAGE_SPOOL") as caught:
         lanes.require_local(tmp_path / "spool")

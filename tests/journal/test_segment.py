@@ -86,7 +86,13 @@ def expected(whole: int) -> list[tuple[int, str, int]]:
 
 _text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 _row = st.tuples(
-    st.just(RUN), _text, st.integers(-(2**63), 2**63 - 1), st.integers(0, 2**50), st.floats(), st.none() | _text, st.none()
+    st.just(RUN),
+    _text,
+    st.integers(-(2**63), 2**63 - 1),
+    st.integers(0, 2**50),
+    st.floats(),
+    st.none() | _text,
+    st.none(),
 )
 _rows = st.lists(_row, min_size=1, max_size=5)
 

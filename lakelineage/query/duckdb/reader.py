@@ -180,8 +180,6 @@ class DuckDBReader:
 
     def _register_changed(self, snapshots: Mapping[str, TableSnapshot]) -> dict[str, int]:
         """Make ``__changed``, the runs with rows that are not published; returns the numbers that those rows reach."""
-        import pyarrow as pa
-
         reached: dict[str, int] = {}
         scans: list[str] = []
         for source in SOURCES[RUNS.name]:
@@ -191,7 +189,7 @@ class DuckDBReader:
                 scans.append(self._changed_in(source, pending))
             scans.append(f"SELECT run_id FROM __journal_{source}")
         rows = self._connect().sql(" UNION ".join(scans)).to_arrow_table()
-        self._connect().register("__changed", pa.table({"run_id": rows.column("run_id")}))
+        self._connect().register("__changed", rows)
         return reached
 
     def _changed_in(self, source: str, pending: Sequence[DataFile]) -> str:
@@ -253,7 +251,7 @@ class DuckDBReader:
         """Views of the facts that a current table derives from, without the journal."""
         snapshots = self._snapshots(SOURCES[table.name])
         for source, snapshot in snapshots.items():
-            self._define_fact(BY_NAME[source], snapshot, BY_NAME[source].schema.empty_table())
+            self._define_fact(BY_NAME[source], snapshot, BY_NAME[source].empty())
         return snapshots
 
     def derived(self, table: Table) -> "pa.Table":

@@ -9,6 +9,7 @@ import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,6 @@ class Engine:
         self.settings = load_or_create(self.root, create, protection)
         self._spool = self._spool_folder()
         self.host_folder = self._spool / _host_name()
-        self._network = self.root.local is not None and is_network(file_system(self._spool))
         self.after_drain: Callable[[Drained], None] = lambda _: None
         self.store = DeltaStore(self.root, sync=durability == "power")
         self._committer: Committer | None = None
@@ -95,7 +95,13 @@ class Engine:
 
     def _folders(self) -> list[Path]:
         """Journal folders to read and drain: all that are here, for a local disk belongs to one running system."""
-        return [self.host_folder] if self._network else hosts(self._spool)
+        here = hosts(self._spool)
+        return here if here == [self.host_folder] or not self._on_network else [self.host_folder]
+
+    @cached_property
+    def _on_network(self) -> bool:
+        """Whether other machines may be at work on the same folder; leases of theirs cannot be trusted."""
+        return self.root.local is not None and is_network(file_system(self._spool))
 
     def _drain_leftovers(self) -> None:
         """Have the flusher commit what processes that have died left behind."""

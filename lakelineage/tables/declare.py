@@ -83,7 +83,7 @@ class Table:
         return _schema(self.all_columns)
 
     def empty(self) -> "pa.Table":
-        """No rows, with the stored schema. (Arrow's own ``empty_table`` imports pandas, which takes its time.)"""
+        """No rows, with the stored schema. Arrow's own ``empty_table`` imports pandas, which takes its time."""
         import pyarrow as pa
 
         return pa.Table.from_batches([], self.schema)

@@ -10,7 +10,7 @@ _HEAD = """# Tables
 
 Made by `make reference` from the declarations in `lakelineage/tables`; do not edit.
 
-Facts are append-only. Each begins with the three columns of the one order of the lake, (`ingested_at`, `writer`, `seq`):
+Facts are append-only. Each begins with the three columns of the one order of the lake:
 """
 
 

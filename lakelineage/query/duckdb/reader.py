@@ -117,11 +117,12 @@ class DuckDBReader:
 
         given: Any = params if isinstance(params, Mapping) else list(params)
         try:
-            result = self._connect().sql(sql, params=given) if given else self._connect().sql(sql)
+            result: Any = self._connect().sql(sql, params=given) if given else self._connect().sql(sql)
             if result is None:  # a statement without rows may have changed our views
                 self._defined.clear()
                 return pa.table({})
-            return result.to_arrow_table()
+            rows: pa.Table = result.to_arrow_table()
+            return rows
         except duckdb.IOException as error:
             if "No files found" in str(error) or "No such file" in str(error):
                 raise _Moved from error

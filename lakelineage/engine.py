@@ -151,7 +151,12 @@ class Engine:
             return decide(rows)
 
         added = self.store.exclusive(table, witnessed, stamped)
-        return None if added is None else placed[0]
+        if added is None:
+            return None
+        from lakelineage.journal.committer import Drained
+
+        self.after_drain(Drained(added.num_rows, frozenset({table.name})))
+        return placed[0]
 
     @property
     def reader(self) -> "DuckDBReader":

@@ -7,7 +7,7 @@ import logging
 import time
 
 from lakelineage.engine import Engine
-from lakelineage.errors import ConcurrentWrite
+from lakelineage.errors import ConcurrentWrite, LakelineageError
 from lakelineage.journal.committer import Drained
 from lakelineage.maintenance.publish import Publisher
 from lakelineage.store import faults
@@ -46,8 +46,12 @@ class Maintenance:
         crowded = [t for t in map(BY_NAME.__getitem__, sorted(drained.tables)) if self._crowded(t)]
         publish = bool(crowded) or time.monotonic() - self._published > _PUBLISH_EVERY
         vacuum = time.monotonic() - self._vacuumed > _VACUUM_EVERY
-        if crowded or publish or vacuum:
-            self._leased(crowded, publish, vacuum)
+        if not (crowded or publish or vacuum):
+            return
+        try:
+            self._leased([*FACTS, *CURRENT] if vacuum else crowded, publish, vacuum)
+        except LakelineageError as error:  # what was drained is committed; only the upkeep has to wait
+            _log.warning("maintenance failed and will be tried again: %s", error)
 
     def run(self) -> None:
         """Do all of it now."""

@@ -280,6 +280,7 @@ class DeltaStore:
                 mode="append",
                 writer_properties=_writer_properties(),
                 commit_properties=_commit_properties(transactions),
+                post_commithook_properties=_no_hooks(),
             )
 
     @contextmanager
@@ -360,6 +361,7 @@ class DeltaStore:
         handle = self._handle(table)
         with handle.lock:
             delta = handle.created()
+            before = delta.version()
             match = " AND ".join(f"t.{k} = s.{k}" for k in table.key)
             with self._conflicts(handle), delta_errors(f"publishing {table.name}"):
                 merge = delta.merge(
@@ -369,8 +371,11 @@ class DeltaStore:
                     target_alias="t",
                     writer_properties=_writer_properties(),
                     commit_properties=_commit_properties(transactions),
+                    post_commithook_properties=_no_hooks(),
                 )
                 merge.when_matched_update_all().when_not_matched_insert_all().execute()
+            if self._sync:
+                self._sync_commits(Path(self._root.child("tables", table.name)), before + 1, delta.version())
             handle.reopen()
             return delta.version()
 
@@ -386,11 +391,18 @@ class DeltaStore:
             if delta is None:
                 return 0
             with self._conflicts(handle), delta_errors(f"compacting {table.name}"):
-                delta.optimize.compact(target_size=target_size, writer_properties=_writer_properties())
+                delta.optimize.compact(
+                    target_size=target_size,
+                    writer_properties=_writer_properties(),
+                    post_commithook_properties=_no_hooks(),
+                )
                 delta.create_checkpoint()
-                delta.cleanup_metadata()
+            folder = Path(self._root.child("tables", table.name))
             if self._sync:
-                self._sync_commits(Path(self._root.child("tables", table.name)), delta.version(), delta.version())
+                self._sync_commits(folder, delta.version(), delta.version())
+                _sync_checkpoints(folder / "_delta_log")
+            with delta_errors(f"cleaning the log of {table.name}"):
+                delta.cleanup_metadata()
             fresh = handle.reopen()
             return 0 if fresh is None else len(handle.files(fresh))
 
@@ -429,10 +441,25 @@ def _commit_properties(transactions: Mapping[str, int]) -> "CommitProperties":
     return CommitProperties(app_transactions=[Transaction(app, version) for app, version in transactions.items()])
 
 
+def _no_hooks() -> Any:
+    """No checkpoint and no clean-up with a commit: both belong to compaction, which syncs the one before the other."""
+    from deltalake import PostCommitHookProperties
+
+    return PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+
+
 def _writer_properties() -> Any:
     from deltalake import WriterProperties
 
     return WriterProperties(compression="ZSTD", max_row_group_size=131_072)
+
+
+def _sync_checkpoints(log: Path) -> None:
+    """Make the newest checkpoint durable: the log before it is cleaned next."""
+    found = sorted(log.glob("*.checkpoint*.parquet"))
+    for path in [*found[-1:], log / "_last_checkpoint"]:
+        _sync_path(path)
+    sync_folder(log)
 
 
 def _sync_path(path: Path) -> None:

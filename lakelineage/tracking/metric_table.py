@@ -64,7 +64,7 @@ def _to_table(data: Any) -> "pa.Table":
         if type(data).__module__.startswith("pandas"):
             return pa.Table.from_pandas(data, preserve_index=False)
         return pa.table(data)
-    except (TypeError, ValueError, pa.ArrowException) as error:
+    except (TypeError, ValueError, AttributeError, pa.ArrowException) as error:
         raise InvalidInput(
             f"{type(data).__name__} is no table of metrics ({error}); "
             "pass Arrow, Polars, pandas, a dict of columns or a list of dicts"
@@ -142,7 +142,10 @@ def _steps(table: "pa.Table") -> "pa.ChunkedArray":
     column = table.column("step")
     if not pa.types.is_integer(column.type):
         raise InvalidInput(f"column 'step' has type {column.type}; steps are integers")
-    return column.cast(pa.int64())
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid as error:
+        raise InvalidInput(f"column 'step' is beyond 64 bits ({error})") from error
 
 
 def _timestamps(table: "pa.Table") -> Any:
@@ -152,12 +155,19 @@ def _timestamps(table: "pa.Table") -> Any:
     if "timestamp" not in table.column_names:
         return pa.repeat(pa.scalar(wall_clock(), kind), table.num_rows)
     column = table.column("timestamp")
-    if pa.types.is_timestamp(column.type):
-        utc = column if column.type.tz else column.cast(pa.timestamp(column.type.unit, "UTC"))
-        return utc.cast(kind, safe=False)
     if pa.types.is_integer(column.type):
-        return column.cast(pa.int64()).cast(pa.timestamp("ms", "UTC")).cast(kind)
-    raise InvalidInput(f"column 'timestamp' has type {column.type}; use timestamps, or integers (ms since 1970)")
+        unit = pa.timestamp("ms", "UTC")
+    elif pa.types.is_timestamp(column.type):
+        unit = pa.timestamp(column.type.unit, column.type.tz or "UTC")
+    else:
+        raise InvalidInput(f"column 'timestamp' has type {column.type}; use timestamps, or integers (ms since 1970)")
+    try:
+        exact = column.cast(pa.int64()).cast(unit)
+        if unit.unit == "ns":
+            return exact.cast(kind, safe=False)  # what is finer than µs is cut off
+        return exact.cast(kind)
+    except pa.ArrowInvalid as error:
+        raise InvalidInput(f"column 'timestamp' is out of range ({error}); integers are milliseconds since 1970") from error
 
 
 def _names(table: "pa.Table", name: str) -> Any:

@@ -89,7 +89,7 @@ def _parse(compiler: _Compiler) -> "exp.Expression":
         raise compiler.error(_where(error)) from error
     only = statements[0] if len(statements) == 1 else None
     clauses = {k for k, v in only.args.items() if v} if isinstance(only, exp.Select) else set()
-    if only is None or not clauses <= {"expressions", "where", "kind"}:
+    if only is None or "where" not in clauses or not clauses <= {"expressions", "where", "kind"}:
         raise compiler.error("it is more than a condition")
     return only.args["where"].this  # type: ignore[no-any-return]
 

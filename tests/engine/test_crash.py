@@ -145,7 +145,7 @@ def test_processes_killed_at_random_times_lose_and_double_nothing(
 ) -> None:
     dice = random.Random(durability)
     files: list[Path] = []
-    for life in range(8):
+    for life in range(5):
         processes = []
         for number in range(3):
             acks = tmp_path / f"acks-{life}-{number}"

@@ -1,7 +1,6 @@
 """A lake beside a plain-dictionary model: whatever is done in whatever order, both tell the same."""
 
 import math
-import os
 import shutil
 import tempfile
 from collections import Counter
@@ -189,7 +188,10 @@ class LakeMachine(RuleBasedStateMachine):
             assert (row["end_time"] is None) == (run.status == "RUNNING")
             assert dict(row["params"]) == run.params
             assert dict(row["tags"]) == run.tags
-            assert {k: exact(v) for k, v in row["metrics"]} == {k: exact(v) for k, v in run.latest().items()}
+            # Adding 0.0: DuckDB's arg_max gives 0.0 for -0.0 (the metrics themselves keep the sign).
+            assert {k: exact(v + 0.0) for k, v in row["metrics"]} == {
+                k: exact(v + 0.0) for k, v in run.latest().items()
+            }
 
     @rule(run=runs, key=KEYS, at=st.integers(0, 1))
     def read_history(self, run: ActiveRun, key: str, at: int) -> None:
@@ -207,7 +209,7 @@ class LakeMachine(RuleBasedStateMachine):
 TestLakeBesideAModel = LakeMachine.TestCase
 TestLakeBesideAModel.settings = settings(
     settings.get_profile("ci"),
-    max_examples=int(os.environ.get("LAKE_EXAMPLES", "8")),
+    max_examples=15,
     stateful_step_count=20,
     suppress_health_check=list(HealthCheck),
 )

@@ -85,12 +85,16 @@ class DuckDBReader:
 
     def _steadily(self, attempt: "Callable[[], _Answer]") -> "_Answer":
         """Try again when maintenance moved the tables under a reader."""
+        missing: BaseException | None = None
         for _ in range(5):
             try:
                 return attempt()
-            except _Moved:
+            except _Moved as moved:
+                missing = moved.__cause__
                 self._store.distrust()
                 self._defined.clear()
+        if missing is not None:  # a file that the statement itself names, most likely
+            raise InvalidQuery(f"SQL: {missing}") from missing
         raise StorageFailed("the lake's tables change faster than they can be read; try again")
 
     def _connect(self) -> "duckdb.DuckDBPyConnection":

@@ -12,17 +12,17 @@ the end, or a chain rewritten from some row on by someone who may write the tabl
 elsewhere for that.
 """
 
-import getpass
 import hashlib
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lakelineage.model import nodes
+from lakelineage.model.clock import wall_clock
 from lakelineage.tables import ACTIVITY
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ _ACTS = """
     qualify row_number() over (partition by name, version order by ingested_at, writer, seq) = 1
     union all
     select ingested_at, writer, seq, name, version, alias,
-           lag(version) over (partition by name, alias order by ingested_at, writer, seq), null, epoch_us(ingested_at)
+           lag(version) over (partition by name, alias order by ingested_at, writer, seq), user_id,
+           epoch_us(ingested_at)
     from aliases_history
     order by 1, 2, 3
 """
@@ -58,6 +59,7 @@ class Act:
         from_state: state before.
         to_state: state after.
         comment: why.
+        acted_at: when, µs since 1970, UTC.
     """
 
     actor: str
@@ -66,6 +68,7 @@ class Act:
     from_state: str | None = None
     to_state: str | None = None
     comment: str | None = None
+    acted_at: int = field(default_factory=wall_clock)
 
     @property
     def key(self) -> tuple[str, str, str | None, str | None]:
@@ -97,17 +100,6 @@ def _alias_state(alias: str, version: int | None) -> str:
     return alias if version is None else f"{alias} -> {version}"
 
 
-def current_actor() -> str:
-    """The user of this process; ``LAKELINEAGE_USER`` names another (a service's user, say)."""
-    named = os.environ.get("LAKELINEAGE_USER")
-    if named:
-        return named
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # containers run as users without a name
-        return f"uid:{os.getuid()}"
-
-
 def record(engine: "Engine", act: Act) -> None:
     """Write an act that is already in its history table, and acts of the dead that nobody recorded."""
     known = engine.query(_ACTS, ()).to_pylist()
@@ -134,9 +126,12 @@ def _missing(known: Sequence[dict[str, Any]], rows: "pa.Table", mine: Act) -> li
 
 
 def _known_act(entry: dict[str, Any]) -> Act:
+    actor = entry["user_id"] or "unknown"
     if entry["alias"] is None:
-        return registered(entry["user_id"] or "unknown", entry["name"], entry["version"], _RECOVERED)
-    return alias_moved("unknown", entry["name"], entry["alias"], entry["before"], entry["version"], _RECOVERED)
+        act = registered(actor, entry["name"], entry["version"], _RECOVERED)
+    else:
+        act = alias_moved(actor, entry["name"], entry["alias"], entry["before"], entry["version"], _RECOVERED)
+    return replace(act, acted_at=entry["at"])
 
 
 def _chained(rows: "pa.Table", acts: Sequence[Act]) -> list[tuple[Any, ...]]:
@@ -150,7 +145,8 @@ def _chained(rows: "pa.Table", acts: Sequence[Act]) -> list[tuple[Any, ...]]:
 
 
 def _act(row: dict[str, Any]) -> Act:
-    return Act(row["actor"], row["action"], row["object"], row["from_state"], row["to_state"], row["comment"])
+    at = (row["acted_at"] - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return Act(row["actor"], row["action"], row["object"], row["from_state"], row["to_state"], row["comment"], at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from lakelineage.model.values import Lifecycle, Relation
 from lakelineage.registry import activity
 from lakelineage.registry.names import ModelUri, RunUri, alias_name, model_name, parse_uri
 from lakelineage.tables import ALIASES_HISTORY, LINEAGE, MODEL_VERSIONS_HISTORY, REGISTERED_MODELS_HISTORY
+from lakelineage.tracking.capture import current_user
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -108,7 +109,7 @@ class Models:
         place = _place(source, path)
         self._require_artifact(place)
         self._ensure(name)
-        actor = activity.current_actor()
+        actor = current_user()
         values: dict[str, Any] = {
             "run_id": place.run_id,
             "source": str(nodes.artifact(place.run_id, place.path)),
@@ -139,7 +140,11 @@ class Models:
 
     def _ensure(self, name: str) -> None:
         row = REGISTERED_MODELS_HISTORY.row(
-            name=name, lifecycle_stage=Lifecycle.ACTIVE.value, created_at=wall_clock(), tags=[]
+            name=name,
+            lifecycle_stage=Lifecycle.ACTIVE.value,
+            created_at=wall_clock(),
+            user_id=current_user(),
+            tags=[],
         )
         self._engine.exclusive(REGISTERED_MODELS_HISTORY, lambda rows: [] if _has(rows, name) else [row])
 
@@ -238,11 +243,13 @@ class Models:
             before[:] = [_aliased(rows, name, alias)]
             if before[0] is None and version is None:
                 raise ModelNotFound(f"model {name!r} has no alias {alias!r}")
-            return [] if before[0] == version else [ALIASES_HISTORY.row(name=name, alias=alias, version=version)]
+            if before[0] == version:
+                return []
+            return [ALIASES_HISTORY.row(name=name, alias=alias, version=version, user_id=current_user())]
 
         self._engine.exclusive(ALIASES_HISTORY, decide)
         if before[0] != version:
-            act = activity.alias_moved(activity.current_actor(), name, alias, before[0], version, comment)
+            act = activity.alias_moved(current_user(), name, alias, before[0], version, comment)
             activity.record(self._engine, act)
 
     def resolve(self, uri: str) -> ModelVersion:

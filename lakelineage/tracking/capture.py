@@ -75,10 +75,13 @@ def capture() -> Captured:
     git = _start_git(source.parent if source else Path.cwd())
     environment = _environment()
     commit, branch, dirty = _git_state(_finish(git))
-    return Captured(_user(), platform.node(), str(source) if source else None, commit, branch, dirty, environment)
+    return Captured(
+        current_user(), platform.node(), str(source) if source else None, commit, branch, dirty, environment
+    )
 
 
-def _user() -> str:
+def current_user() -> str:
+    """Who is at work: ``LAKELINEAGE_USER`` (a service's user, say), else the login name, else the numeric user id."""
     import getpass
 
     named = os.environ.get("LAKELINEAGE_USER")

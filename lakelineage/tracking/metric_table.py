@@ -167,7 +167,7 @@ def _timestamps(table: "pa.Table") -> Any:
             return exact.cast(kind, safe=False)  # what is finer than µs is cut off
         return exact.cast(kind)
     except pa.ArrowInvalid as error:
-        raise InvalidInput(f"column 'timestamp' is out of range ({error}); integers are milliseconds since 1970") from error
+        raise InvalidInput(f"column 'timestamp' is out of range ({error}); integers are ms since 1970") from error
 
 
 def _names(table: "pa.Table", name: str) -> Any:

@@ -1,20 +1,22 @@
-"""kill -9 at every named step and at random times: what was acknowledged is there exactly once, what is finished is complete."""
+"""kill -9 at every named step and at random times: acknowledged means there exactly once, finished means complete."""
 
 import json
 import random
 import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import lakelineage
 from lakelineage.store import faults
 from lakelineage.tables import FACTS, RUNS
+
+if TYPE_CHECKING:
+    import subprocess
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

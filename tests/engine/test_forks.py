@@ -3,18 +3,21 @@
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import lakelineage
 from lakelineage.errors import ForkedProcess
+
+if TYPE_CHECKING:
+    import subprocess
 
 Start = Callable[..., "subprocess.Popen[str]"]
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -30,7 +33,7 @@ def forked(body: Callable[[], None]) -> int:
         signal.alarm(60)  # a child that hangs dies, and fails the test
         body()
         code = 0
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - the child must never run on as a second pytest
         print(f"child: {error!r}", file=sys.stderr)
     finally:
         os._exit(code)
@@ -215,10 +218,10 @@ def test_a_child_of_a_reader_can_log_but_reading_says_why_it_cannot(lake: lakeli
         for read in (
             lambda: lake.sql("SELECT 1 FROM runs"),
             lambda: lake.run(run.id),
-            lambda: lake.search_runs(),
+            lake.search_runs,
             lambda: lake.experiments.create("new"),
             lambda: lake.resume_run(run.id),
-            lambda: lake._maintenance.run(),
+            lake._maintenance.run,
         ):
             with pytest.raises(ForkedProcess, match="spawn"):
                 read()

@@ -3,14 +3,17 @@
 import json
 import mmap
 import struct
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import lakelineage
+
+if TYPE_CHECKING:
+    import subprocess
 
 Start = Callable[..., "subprocess.Popen[str]"]
 Done = Callable[..., str]

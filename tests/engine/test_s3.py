@@ -1,16 +1,19 @@
 """A lake in an object store: two hosts (each with a journal of its own) on one server that speaks S3."""
 
 import json
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import lakelineage
 from lakelineage.errors import StorageFailed
 from lakelineage.tables import METRICS, RUNS_HISTORY
+
+if TYPE_CHECKING:
+    import subprocess
 
 S3 = tuple[str, dict[str, str]]
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -1,10 +1,10 @@
 """Who owns a lane: one living process at a time, and after it the next one."""
 
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +14,9 @@ from lakelineage.journal import lanes
 from lakelineage.journal.segment import MAGIC, encode
 from lakelineage.model.changes import Change, Rows
 from lakelineage.tables import METRICS
+
+if TYPE_CHECKING:
+    import subprocess
 
 Start = Callable[..., "subprocess.Popen[str]"]
 OTHER_BOOT = "00000000-0123456789"
@@ -70,7 +73,8 @@ def test_a_living_owner_keeps_its_lane_while_the_committer_releases_it(lake_path
     engine = Engine(lake_path, durability="process")
     process = start(WRITER, engine.host_folder, 2, "alive")
     assert process.stdout
-    writer = [process.stdout.readline().strip() for _ in range(2)][0]
+    writer, again = (process.stdout.readline().strip() for _ in range(2))
+    assert writer == again
     engine.flush()
     assert engine.append(change("other")).writer != writer
     assert [s.writer for s in lanes.segments(engine.host_folder)].count(writer) == 1
@@ -164,7 +168,7 @@ def test_a_network_file_system_under_the_journal_of_a_remote_lake_is_refused(
     from psutil._ntuples import sdiskpart
 
     mounts = [sdiskpart("/dev/vda", "/", "ext4", "rw"), sdiskpart("filer:/home", str(tmp_path), "nfs4", "rw")]
-    monkeypatch.setattr(psutil, "disk_partitions", lambda all=False: mounts)
+    monkeypatch.setattr(psutil, "disk_partitions", lambda **_: mounts)
     lanes.require_local(tmp_path.parent)
     with pytest.raises(UnsuitableStorage, match=r"nfs4.*LAKELINEAGE_SPOOL") as caught:
         lanes.require_local(tmp_path / "spool")

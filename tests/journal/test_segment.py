@@ -168,6 +168,7 @@ def test_what_a_power_loss_leaves_behind_the_last_record_is_no_record(tail: byte
     assert read(SEGMENT + tail, tmp_path) == RECORDS
 
 
+@pytest.mark.slow
 def test_of_segments_cut_anywhere_the_lake_holds_the_whole_records_and_reports_the_rest(
     lake_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -192,8 +193,9 @@ def test_of_segments_cut_anywhere_the_lake_holds_the_whole_records_and_reports_t
     engine.close()
 
 
+@pytest.mark.slow
 def test_no_number_that_a_table_holds_is_given_again_even_if_the_segment_was_damaged_since(lake_path: Path) -> None:
-    """The rows of a whole segment are in the table, then its file loses or alters some: who comes next must not be dropped."""
+    """A whole segment is in the table, then its file loses some records: rows that come next must not be dropped."""
     engine = Engine(lake_path, durability="process")
     folder = engine.host_folder
     lengths = {f"{boot_id()}-{cut:010x}": cut for cut in range(len(MAGIC), len(SHORT_SEGMENT))}

@@ -187,7 +187,7 @@ def test_a_user_without_a_name_is_known_by_number() -> None:
     env = {k: v for k, v in os.environ.items() if k not in {"LAKELINEAGE_USER", "LOGNAME", "USER", "LNAME", "USERNAME"}}
     # The module is loaded before the change of user: that user may not be able to read our files.
     program = "import os, getpass, pwd; from lakelineage.tracking import capture; "
-    program += "os.setuid(54321); print(capture._user())"
+    program += "os.setuid(54321); print(capture.current_user())"
     env["PYTHONPATH"] = str(ROOT)
     done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "uid:54321"

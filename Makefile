@@ -23,7 +23,7 @@ demo: $(VENV)/.demo ## Set up, and run the demo on sample_data/ (under a minute 
 	$(BIN)/lakelineage demo
 
 test: $(VENV)/.dev ## Set up, and run all tests (ARGS="-k name" for some)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 lint: $(VENV)/.dev ## Style rules
 	$(BIN)/ruff check .

@@ -223,7 +223,7 @@ class Engine:
         self._flusher.stop()
         self.journal.close()  # before the last drain, so that it can release the lane's segments
         try:
-            if self._wrote and self._pid == os.getpid() and forks.usable():
+            if (self._wrote or self._flusher.waiting) and self._pid == os.getpid() and forks.usable():
                 self._drain(0.0)
         finally:
             if self._reader is not None:

@@ -1,7 +1,10 @@
 """Fixtures that all rooms share: real lakes on disk, and a real HTTP server that speaks S3."""
 
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -20,7 +23,9 @@ settings.register_profile("ci", deadline=None, derandomize=True, suppress_health
 settings.register_profile("explore", deadline=None, max_examples=1_000, suppress_health_check=_CHECKS)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+ROOT = Path(__file__).parents[1]
 S3 = tuple[str, dict[str, str]]
+Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture(autouse=True)
@@ -94,3 +99,44 @@ def s3(s3_endpoint: str) -> S3:
     client.create_bucket(Bucket=bucket)
     client.close()
     return f"s3://{bucket}", options
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts ``start(code, *args, **environment)`` as a process of its own; what still runs at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+    programs = tmp_path / "programs"
+    programs.mkdir()
+
+    def run(code: str, *args: object, **environment: str) -> "subprocess.Popen[str]":
+        program = programs / f"program_{len(started)}.py"
+        program.write_text(textwrap.dedent(code))
+        process = subprocess.Popen(
+            [sys.executable, str(program), *map(str, args)],
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def finished(process: "subprocess.Popen[str]", timeout: float = 120.0) -> str:
+    """Wait for a process that must succeed, and return what it printed."""
+    out, err = process.communicate(timeout=timeout)
+    assert process.returncode == 0, f"exit code {process.returncode}\n{err[-3000:]}"
+    return out
+
+
+@pytest.fixture
+def done() -> Callable[..., str]:
+    """:func:`finished`, for tests (which cannot import a conftest)."""
+    return finished

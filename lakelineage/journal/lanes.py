@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from lakelineage.errors import UnsuitableStorage
+from lakelineage.errors import LakeTooNew, UnsuitableStorage
 from lakelineage.journal.segment import MAGIC, Record, decode
 from lakelineage.store.locks import Lease
 
@@ -86,16 +86,23 @@ class Segment:
     path: Path
 
     def records(self, start: int = len(MAGIC), stop: int | None = None) -> Iterator[Record]:
-        """Its whole records from an offset on; none if the file is gone (it was committed and released)."""
+        """Its whole records from an offset on; none if the file is gone (it was committed and released).
+
+        Raises:
+            LakeTooNew: it was written in another format.
+        """
         try:
             fd = os.open(self.path, os.O_RDONLY)
         except FileNotFoundError:
             return
         try:
             size = os.fstat(fd).st_size if stop is None else stop
+            head = os.pread(fd, len(MAGIC), 0)
             data = os.pread(fd, max(0, size - start), start)
         finally:
             os.close(fd)
+        if head and not MAGIC.startswith(head) and head.startswith(MAGIC[:5]):
+            raise LakeTooNew(f"journal segment {self.path} has another format; upgrade lakelineage to read it")
         yield from decode(data, start)
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lakelineage.errors import LakeTooNew
 from lakelineage.model.changes import Batch, Change, Rows
 from lakelineage.tables import BY_NAME, Table
 
@@ -172,11 +173,17 @@ def _ipc_to_arrow(table: Table, piece: Piece) -> "pa.Table":
 
 
 def by_table(records: Iterator[tuple[str, Record]]) -> dict[str, list[Piece]]:
-    """Pieces of each table, of records given with their writer. Parts of unknown tables are an error."""
+    """Pieces of each table, of records given with their writer.
+
+    Raises:
+        LakeTooNew: a record is of a table that this version does not know.
+    """
     found: dict[str, list[Piece]] = {}
     for writer, record in records:
         for part in record.parts:
-            found.setdefault(BY_NAME[part.table].name, []).append(Piece(writer, record.ingested_at, part))
+            if part.table not in BY_NAME:
+                raise LakeTooNew(f"the journal holds rows of a table {part.table!r}; upgrade lakelineage to read them")
+            found.setdefault(part.table, []).append(Piece(writer, record.ingested_at, part))
     return found
 
 

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from lakelineage.engine import Engine
-from lakelineage.errors import AlreadyExists, ArtifactNotFound
+from lakelineage.errors import AlreadyExists, ArtifactNotFound, InvalidInput
 from lakelineage.model import nodes, validate
 from lakelineage.model.changes import Rows
 from lakelineage.model.values import Relation
@@ -36,8 +36,11 @@ def keep_files(engine: Engine, run_id: str, files: Iterable[tuple[Path, str]]) -
     refuse_models(engine, run_id, [path for _, path in files])
     kept = []
     for source, path in files:
-        with source.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        try:
+            with source.open("rb") as content:
+                digest = hashlib.file_digest(content, "sha256").hexdigest()
+        except OSError as error:
+            raise InvalidInput(f"artifact {str(source)!r} cannot be read: {error}") from error
         engine.root.upload(source, f"{folder(run_id)}/{path}")
         kept.append((path, source.stat().st_size, digest))
     _record(engine, run_id, kept)

@@ -1,6 +1,6 @@
 """A lake, a table of patients, and runs that were trained on it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,13 +21,6 @@ def _mlflow() -> None:
     """mlflow warns of its own code while it is imported; tests that import it themselves come after this."""
     for module in ("mlflow.pyfunc", "mlflow.sklearn", "mlflow.models"):
         mlflow_models._mlflow(module)
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    opened = Engine(tmp_path / "lake", durability="process")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -128,8 +128,8 @@ def test_the_next_owner_that_came_and_went_while_lanes_were_released_loses_nothi
     """The committer lists a lane; before it holds the lease, another process takes the lane over, logs and dies."""
     engine = Engine(lake_path, durability="process")
     engine.append(change("a"))
+    engine.flush()  # committed, but kept as long as its owner lives
     engine.journal.close()
-    engine.flush()
     listed = lanes.segments(engine.host_folder)
     other = Engine(lake_path, durability="process")
     assert other.append(change("b")).writer == listed[0].writer

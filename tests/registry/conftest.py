@@ -1,7 +1,6 @@
 """A lake with runs in it, made of the rows that tracking and pinning write."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,13 +12,6 @@ from lakelineage.registry.models import Models
 from lakelineage.tables import ARTIFACTS, INPUTS, METRICS, PARAMS, RUNS_HISTORY, SNAPSHOTS
 
 MakeRun = Callable[..., str]
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    opened = Engine(tmp_path / "lake", durability="process")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -1,20 +1,10 @@
 """A lake, and Delta tables to pin."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
-
-from lakelineage.engine import Engine
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    opened = Engine(tmp_path / "lake", durability="process")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -15,9 +15,22 @@ from lakelineage import errors
 ROOT = Path(__file__).parents[1]
 #: What users may rely on. A change here is a change of the contract: it belongs in the changelog.
 PUBLIC = ["Lake", "PastRun", "Run", "Snapshot", "errors", "open"]
-HEAVY = ["pyarrow", "deltalake", "obstore", "duckdb", "polars", "pandas", "numpy", "mlflow", "sklearn", "typer", "rich"]
+HEAVY = [
+    "pyarrow",
+    "deltalake",
+    "obstore",
+    "duckdb",
+    "polars",
+    "pandas",
+    "numpy",
+    "mlflow",
+    "sklearn",
+    "typer",
+    "rich",
+    "pyspark",
+]
 #: Extras and tools: a bare install has none of these.
-EXTRAS = ["mlflow", "sklearn", "pandas", "pytest", "hypothesis", "moto", "boto3"]
+EXTRAS = ["mlflow", "pyspark", "sklearn", "pandas", "pytest", "hypothesis", "moto", "boto3"]
 
 # Makes the extras impossible to import, then imports every module of the package.
 BARE_IMPORT = """

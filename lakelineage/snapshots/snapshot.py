@@ -10,12 +10,13 @@ from lakelineage.errors import InvalidInput
 from lakelineage.model import ids
 from lakelineage.snapshots import predicate as predicates
 from lakelineage.snapshots import reader, types
-from lakelineage.store.source import Options
+from lakelineage.store.source import Options, is_local
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
+    from pyspark.sql import SparkSession
 
     from lakelineage.engine import Engine
 
@@ -180,6 +181,38 @@ class Snapshot:
             con.register(name, found.only(chosen))
             return con.table(name)
         return self._to_temporary_table(con, name or f"snapshot_{ids.new_id()}", chosen, condition)
+
+    def to_spark(self, spark: "SparkSession", columns: Sequence[str] | None = None, where: str | None = None) -> Any:
+        """The rows as a Spark DataFrame, in no certain order.
+
+        Without a condition Spark reads the files itself, when asked. With one, the rows chosen are read here and handed
+        over, so that they are the same ones as in every other form; they must fit the driver's memory.
+
+        Args:
+            spark: the user's session.
+            columns: instead of those of the pin.
+            where: SQL condition, instead of that of the pin.
+
+        Returns:
+            A ``pyspark.sql.DataFrame``.
+
+        Raises:
+            InvalidInput: as in :meth:`to_arrow`, or the table is on an object store.
+            SnapshotLost: as in :meth:`to_arrow`.
+        """
+        if not is_local(self.table_uri):
+            raise InvalidInput(f"to_spark does not reach object stores yet ({self.table_uri}); use to_arrow")
+        chosen = self._chosen(columns)
+        if self._condition(where) is not None:
+            return spark.createDataFrame(self.to_arrow(columns, where))
+        from lakelineage.query.spark.files import read_files
+
+        found = self._rows()
+        found.check_files()
+        files: dict[tuple[tuple[str, str | None], ...], list[str]] = {}
+        for place, pin in zip(found.dataset.files, self.files, strict=True):
+            files.setdefault(pin.file.partition_values, []).append(place)
+        return read_files(spark, self.schema_json, files).select([f"`{name.replace('`', '``')}`" for name in chosen])
 
     def _to_temporary_table(self, con: Any, name: str, chosen: list[str], condition: predicates.Predicate) -> Any:
         import pyarrow as pa

@@ -1,0 +1,1 @@
+"""Reading with Spark: the same rows at any size."""

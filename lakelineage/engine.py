@@ -66,6 +66,8 @@ class Engine:
         self._spool = self._spool_folder()
         self.host_folder = self._spool / _host_name()
         self.after_drain: Callable[[Drained], None] = lambda _: None
+        self.before_close: Callable[[], None] = lambda: None
+        self.at_exit: Callable[[], None] = lambda: None
         self.store = DeltaStore(self.root, sync=durability == "power")
         self._committer: Committer | None = None
         self._flusher = Flusher(lambda: self._drain(0.0))
@@ -150,6 +152,7 @@ class Engine:
                 self.journal.witness(rows.column("ingested_at")[-1].value)
             return decide(rows)
 
+        self._wrote = True
         added = self.store.exclusive(table, witnessed, stamped)
         if added is None:
             return None
@@ -225,6 +228,7 @@ class Engine:
         try:
             if (self._wrote or self._flusher.waiting) and self._pid == os.getpid() and forks.usable():
                 self._drain(0.0)
+                self.before_close()
         finally:
             if self._reader is not None:
                 self._reader.close()
@@ -244,6 +248,7 @@ def _close_all() -> None:
     """At the end of the process: commit what is journaled, so that other engines see it at once."""
     for engine in list(_open_engines):
         if engine._pid == os.getpid():
+            engine.at_exit()
             engine.close()
 
 

@@ -1,6 +1,7 @@
 """The public face of a lake: one object whose methods are the verbs."""
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from lakelineage.engine import Engine
 from lakelineage.errors import InvalidInput
 from lakelineage.maintenance.run import Maintenance
-from lakelineage.model.values import Durability
+from lakelineage.model.values import Durability, RunStatus
 from lakelineage.run import PastRun, Run
 from lakelineage.tracking import search, start
 from lakelineage.tracking.experiments import DEFAULT_NAME, Experiments
@@ -30,6 +31,9 @@ class Lake:
         self._engine = engine
         self._maintenance = Maintenance(engine)
         engine.after_drain = self._maintenance.after_drain
+        engine.before_close = self._maintenance.before_close
+        engine.at_exit = self._end_runs
+        self._started: list[Run] = []
         self.experiments = Experiments(engine)
 
     @property
@@ -52,6 +56,8 @@ class Lake:
     ) -> Run:
         """Start a run.
 
+        It ends with :meth:`Run.end`, with the ``with`` block, or at the latest when the program does.
+
         Args:
             experiment: name; the experiment is created if there is none.
             name: name for people.
@@ -63,7 +69,16 @@ class Lake:
         """
         experiment_id = self.experiments.id_of(experiment)
         parent_id = parent.id if isinstance(parent, Run) else parent
-        return Run(self._engine, start.new_run(self._engine, experiment_id, name, tags, parent_id), {})
+        run = Run(self._engine, start.new_run(self._engine, experiment_id, name, tags, parent_id), {})
+        self._started = [*(r for r in self._started if not r.status.ended), run]
+        return run
+
+    def _end_runs(self) -> None:
+        """At the end of the program: end the runs that it started and forgot, as FAILED if an exception ended it."""
+        failed = getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
+        for run in self._started:
+            if not run.status.ended:
+                run.end(RunStatus.FAILED if failed else RunStatus.FINISHED)
 
     def resume_run(self, run_id: str) -> Run:
         """Go on logging to a run; one that had ended is active again.
@@ -85,7 +100,7 @@ class Lake:
         self,
         filter: str = "",  # noqa: A002 - the word that users of search know
         *,
-        experiments: Sequence[str] = (),
+        experiments: Sequence[str] | str = (),
         order_by: Sequence[str] = (),
         limit: int | None = None,
     ) -> "pa.Table":
@@ -93,7 +108,7 @@ class Lake:
 
         Args:
             filter: conditions on metrics, params, tags and attributes; empty means all.
-            experiments: names of experiments; none means all.
+            experiments: name of an experiment, or names; none means all.
             order_by: such as ``["metrics.rmse", "start_time DESC"]``; nulls and NaN come last; default the newest
                 first.
             limit: greatest number of runs.

@@ -5,6 +5,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from lakelineage.errors import InvalidInput
 from lakelineage.model.values import RunStatus
 from lakelineage.tracking.active import ActiveRun
 from lakelineage.tracking.recorded import RecordedRun
@@ -84,6 +85,12 @@ class Run(ActiveRun):
 
         self._check_active()
         return models.log_model(self._engine, self.id, model, path, signature=signature, input_example=input_example)
+
+    def __reduce__(self) -> str:
+        raise InvalidInput(
+            f"a run cannot be sent to another process; send its id ({self.id}) and call lake.resume_run there, "
+            "or fork: a forked child may log with the handle it inherits"
+        )
 
     def __enter__(self) -> Self:
         return self

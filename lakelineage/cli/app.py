@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lakelineage.cli import lakes, lineage, models, runs, scoring, snapshots, sql
+from lakelineage.cli.output import printable
 from lakelineage.cli.session import JsonOption, LakeOption, Session, UsageError, shared_options
 from lakelineage.errors import LakelineageError
 
@@ -45,6 +46,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "lineage": lineage.lineage,
     "score": scoring.score,
     "flush": lakes.flush,
+    "maintain": lakes.maintain,
 }
 for _name, _function in _COMMANDS.items():
     app.command(_name)(shared_options(_function))
@@ -108,10 +110,10 @@ def _usage(given: Sequence[str], error: Any) -> int:
 
 
 def _tell(given: Sequence[str], exit_code: int, code: str, message: str) -> int:
-    line = " ".join(message.split())
     if "--json" in given:
-        line = json.dumps({"error": {"code": code, "message": line}}, ensure_ascii=False)
+        told = json.dumps({"error": {"code": code, "message": " ".join(message.split())}}, ensure_ascii=False)
     else:
-        line = f"error: {line}"
-    print(line, file=sys.stderr)
+        # Lines stay: DuckDB marks the place of a mistake on a line below it.
+        told = "\n".join(printable(line).rstrip() for line in f"error: {message}".splitlines() if line.strip())
+    print(told, file=sys.stderr)
     return exit_code

@@ -1,4 +1,4 @@
-"""Commands about a lake as a whole: demo, init, flush."""
+"""Commands about a lake as a whole: demo, init, flush, maintain."""
 
 from pathlib import Path
 from typing import Annotated
@@ -71,3 +71,21 @@ def flush(session: Session) -> None:
             session.out.json({"uri": lake.uri, "flushed": True})
         else:
             session.out.say(f"all that this host logged is in the tables of {lake.uri}")
+
+
+def maintain(session: Session) -> None:
+    """Commit, then compact, publish and vacuum the lake's own tables now.
+
+    Compacts small files into larger ones; publishes the tables runs, experiments, registered_models and
+    model_versions for other engines; and vacuums: removes files that no version has needed for three hours. Whatever
+    has the lake open does this when it is due; this is for a nightly job, or before other engines read.
+
+    Example:
+      lakelineage --lake mylake maintain
+    """
+    with session.open() as lake:
+        lake.maintain()
+        if session.as_json:
+            session.out.json({"uri": lake.uri, "maintained": True})
+        else:
+            session.out.say(f"the tables of {lake.uri} are compacted, published and vacuumed")

@@ -26,6 +26,8 @@ Told = tuple[str, Sequence[str], bool]
 SHOWN_ROWS = 40
 #: Characters of a cell that people see.
 SHOWN_CHARACTERS = 60
+#: Rows that are turned into Python's objects at a time.
+_CHUNK_ROWS = 10_000
 
 
 class Output:
@@ -50,6 +52,30 @@ class Output:
         """Rich's console; without colours when NO_COLOR is set or nobody looks."""
         return make_console(self._stream)
 
+    def json_rows(self, batches: "Iterable[pa.RecordBatch]", end: str = "\n") -> None:
+        """Print rows as a JSON array, an element a line, as they come: nothing is gathered.
+
+        Args:
+            batches: the rows. If the first cannot be had, nothing is printed.
+            end: what follows the array.
+        """
+        between = "[\n"
+        for batch in batches:
+            for start in range(0, batch.num_rows, _CHUNK_ROWS):
+                lines = map(_ENCODE, _plain_rows(batch.slice(start, _CHUNK_ROWS)))
+                self._stream.write(between + ",\n".join(lines))
+                between = ",\n"
+        self._stream.write(("[]" if between == "[\n" else "\n]") + end)
+
+    def json_named_rows(self, named: "Mapping[str, Iterable[pa.RecordBatch]]") -> None:
+        """Print a JSON object of names and, each as by :meth:`json_rows`, rows."""
+        between = "{\n"
+        for name, batches in named.items():
+            self._stream.write(f"{between}{to_json(name)}: ")
+            self.json_rows(batches, end="")
+            between = ",\n"
+        self._stream.write("\n}\n")
+
     def json(self, value: Any) -> None:
         """Print one JSON value; arrays one element a line."""
         if isinstance(value, list) and value:
@@ -70,7 +96,7 @@ class Output:
             total: rows there are, if these are only the first of them.
         """
         if self.as_json:
-            self.json(records(rows))
+            self.json_rows(rows.to_batches())
             return
         shown = rows.slice(0, SHOWN_ROWS) if self.for_people else rows
         columns = [(f.name, c.to_pylist()) for f, c in zip(rows.schema, shown.columns, strict=True)]
@@ -114,11 +140,11 @@ class Output:
         """Print a table as CSV with a header; null is empty, maps and lists are JSON."""
         import csv
 
+        # Not pyarrow.csv: it has no maps and lists, quotes every text, and writes a lone null as no row at all.
         writer = csv.writer(self._stream, lineterminator="\n")
         writer.writerow(rows.schema.names)
-        for batch in rows.to_batches():
-            for row in zip(*(column.to_pylist(maps_as_pydicts="lossy") for column in batch.columns), strict=True):
-                writer.writerow([_csv_cell(value) for value in row])
+        for batch in rows.to_batches(_CHUNK_ROWS):
+            writer.writerows(zip(*map(_csv_cells, batch.columns), strict=True))
 
     def fields(self, title: str, values: Iterable[tuple[str, Any]]) -> None:
         """Print names and values, one pair a line, below a title."""
@@ -146,19 +172,68 @@ def make_console(stream: TextIO) -> "Console":
 
 def records(rows: "pa.Table") -> list[dict[str, Any]]:
     """Rows as dictionaries; maps as dictionaries too. Columns of one name are told apart: n, n_1, …."""
-    taken: set[str] = set()
-    names = []
-    for name in rows.schema.names:
-        names.append(next(n for i in count() if (n := f"{name}_{i}" if i else name) not in taken))
-        taken.add(names[-1])
-    rows = rows.rename_columns(names)
+    rows = rows.rename_columns(_distinct(rows.schema.names))
     found: list[dict[str, Any]] = rows.to_pylist(maps_as_pydicts="lossy")
     return found
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    taken: dict[str, None] = {}
+    for name in names:
+        taken[next(n for i in count() if (n := f"{name}_{i}" if i else name) not in taken)] = None
+    return list(taken)
+
+
+def _plain_rows(batch: "pa.RecordBatch") -> Iterator[dict[str, Any]]:
+    """Rows as JSON has them, made column by column: that takes half the time of row by row."""
+    names = _distinct(batch.schema.names)
+    for row in zip(*map(_plain_cells, batch.columns), strict=True):
+        yield dict(zip(names, row, strict=True))
+
+
+def _plain_cells(column: "pa.Array") -> list[Any]:
+    values, plain = _values(column)
+    return values if plain else [_plain(value) for value in values]
+
+
+def _csv_cells(column: "pa.Array") -> list[Any]:
+    values, plain = _values(column)
+    return values if plain else [_csv_cell(value) for value in values]
+
+
+def _values(column: "pa.Array") -> tuple[list[Any], bool]:
+    """A column's values, and whether each is printed as it is. The common types go by the fast ways there are."""
+    from pyarrow import compute, types
+
+    kind = column.type
+    if types.is_timestamp(kind) and kind.unit == "us" and kind.tz in (None, "UTC"):
+        column, kind = _iso(column), None
+    if kind is None or types.is_string(kind):
+        return column.to_numpy(zero_copy_only=False).tolist(), True
+    whole = types.is_integer(kind)
+    if column.null_count == 0 and (whole or types.is_float64(kind)):
+        plain = whole or bool(compute.all(compute.is_finite(column), min_count=0).as_py())
+        return column.to_numpy(zero_copy_only=False).tolist(), plain
+    return column.to_pylist(maps_as_pydicts="lossy"), whole or types.is_null(kind)
+
+
+def _iso(times: "pa.Array") -> "pa.Array":
+    """Times as texts, as ``datetime.isoformat`` writes them: without a fraction if it is zero."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    texts = compute.strftime(times.cast(pa.timestamp("us")), format="%Y-%m-%dT%H:%M:%S")
+    texts = compute.replace_substring_regex(texts, r"\.000000$", "")
+    return texts if times.type.tz is None else compute.binary_join_element_wise(texts, "+00:00", "")
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
     """A value as JSON, as told at the top of this module."""
     return json.dumps(_plain(value), ensure_ascii=False, indent=indent, allow_nan=False)
+
+
+#: One value, plain already, on one line; ``json.dumps`` with options makes an encoder for each.
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def _plain(value: Any) -> Any:
@@ -202,8 +277,12 @@ def cell(value: Any, brief: bool) -> str:
 def _cell(value: Any, brief: bool) -> str:
     if value is None:
         return ""
+    if isinstance(value, str):  # first, since most are; Mapping is slow to ask for
+        return value
     if isinstance(value, float):
         return f"{value:.6g}" if brief else repr(value)
+    if isinstance(value, int):
+        return str(value)
     if isinstance(value, dt.datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S") if brief else value.isoformat()
     if isinstance(value, list) and value and all(isinstance(v, tuple) and len(v) == 2 for v in value):
@@ -225,6 +304,8 @@ def _csv_cell(value: Any) -> Any:
 
 def printable(text: str) -> str:
     """Without what would command the terminal: escape sequences, newlines."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
 
 

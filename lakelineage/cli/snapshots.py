@@ -88,7 +88,9 @@ def reload(
         str | None, typer.Option(metavar="CONDITION", help="Rows, as a SQL condition.", show_default="as the run read")
     ] = None,
 ) -> None:
-    """Bring back the rows that a run read, whatever became of the table. Without -o, show the first ones.
+    """Bring back the rows that a run read, whatever became of the table.
+
+    Without -o, people and pipes see the first rows; --json prints all.
 
     Examples:
       lakelineage reload 0199c0ffee12
@@ -124,8 +126,11 @@ def _chosen(inputs: Any, run_id: str, name: str | None, every: bool) -> "dict[st
 
 def _show(out: Output, chosen: "dict[str, Snapshot]", every: bool, columns: Any, where: str | None) -> None:
     if out.as_json:
-        heads = {name: _head(pin, columns, where) for name, pin in chosen.items()}
-        out.json({n: h.to_pylist() for n, h in heads.items()} if every else next(iter(heads.values())).to_pylist())
+        rows = {name: pin.to_batches(columns=columns, where=where) for name, pin in chosen.items()}
+        if every:
+            out.json_named_rows(rows)
+        else:
+            out.json_rows(next(iter(rows.values())))
         return
     for name, pin in chosen.items():
         out.say(f"{name}: {pin.table_uri}@{pin.version}, the first rows (-o writes all)")

@@ -125,7 +125,22 @@ def _near_tables(engine: "Engine", node: Node) -> str:
             known = sorted({int(nodes.parse(v).part or -1) for v in others} - {-1})
             return f"; versions known: {', '.join(map(str, known[-10:]))}"
     sql = f"SELECT table_uri, max(ingested_at) FROM snapshots GROUP BY table_uri ORDER BY 2 DESC LIMIT {_POOL}"
-    return _suggest(node.name, engine.query(sql).column(0).to_pylist())
+    return _suggest_places(node.name, engine.query(sql).column(0).to_pylist())
+
+
+def _suggest_places(asked: str, there_is: list[str]) -> str:
+    """Places whose last part is alike, then those alike as a whole: people type the name of a table alone."""
+    by_part: dict[str, list[str]] = {}
+    for place in there_is:
+        by_part.setdefault(_last_part(place), []).append(place)
+    parts = difflib.get_close_matches(_last_part(asked), by_part, n=3, cutoff=0.6)
+    whole = difflib.get_close_matches(asked, there_is, n=3, cutoff=0.5)
+    near = list(dict.fromkeys([*(place for part in parts for place in by_part[part]), *whole]))[:3]
+    return f"; did you mean {' or '.join(near)}?" if near else _suggest(asked, there_is)
+
+
+def _last_part(place: str) -> str:
+    return place.rstrip("/").rpartition("/")[2]
 
 
 def _model(engine: "Engine", node: Node) -> Resolved:

@@ -12,7 +12,7 @@ from lakelineage.journal.committer import Drained
 from lakelineage.maintenance.publish import Publisher
 from lakelineage.store import faults
 from lakelineage.store.locks import Lease
-from lakelineage.tables import BY_NAME, CURRENT, FACTS, Table
+from lakelineage.tables import BY_NAME, CURRENT, FACTS, RUNS, Table
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ _VACUUM_HOURS = 3
 #: Seconds between vacuums, and between publishes, of one process.
 _VACUUM_EVERY = 3600.0
 _PUBLISH_EVERY = 60.0
+#: A process that ends publishes what it logged if nobody has for so many seconds.
+_PUBLISH_AT_CLOSE = 5.0
 
 
 class Maintenance:
@@ -45,6 +47,15 @@ class Maintenance:
         """Do what a drain made necessary; nothing most of the time."""
         crowded = [t for t in map(BY_NAME.__getitem__, sorted(drained.tables)) if self._crowded(t)]
         publish = bool(crowded) or time.monotonic() - self._published > _PUBLISH_EVERY
+        self._upkeep(crowded, publish)
+
+    def before_close(self) -> None:
+        """Publish what this process logged, unless somebody published a moment ago: short programs come in crowds."""
+        age = self._engine.store.age_on_disk(RUNS)
+        if age is None or abs(age) > _PUBLISH_AT_CLOSE:
+            self._upkeep([], publish=True)
+
+    def _upkeep(self, crowded: list[Table], publish: bool) -> None:
         vacuum = time.monotonic() - self._vacuumed > _VACUUM_EVERY
         if not (crowded or publish or vacuum):
             return

@@ -41,6 +41,12 @@ def compile_find(
     return f"select {columns} from {source} where {text} order by {order}{_limit(limit)}", parameters + order_parameters
 
 
+def compile_known(trained_on: Any) -> Piece:
+    """A query that has a row if any run or pin ever saw the table; without one, "none" would be no answer."""
+    sql, values = _table(trained_on)
+    return f"select 1 from snapshots s where {sql} limit 1", values
+
+
 def _limit(limit: int | None) -> str:
     if limit is None:
         return ""

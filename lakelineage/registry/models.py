@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from lakelineage.errors import AlreadyExists, ArtifactNotFound, InvalidInput, ModelNotFound, RunNotFound
+from lakelineage.errors import (
+    AlreadyExists,
+    ArtifactNotFound,
+    InvalidInput,
+    ModelNotFound,
+    RunNotFound,
+    SnapshotNotFound,
+)
 from lakelineage.model import nodes, validate
 from lakelineage.model.changes import Rows
 from lakelineage.model.clock import wall_clock
@@ -207,7 +214,9 @@ class Models:
         """
         found = self._select("v.name = ?", (model_name(name),))
         if not found:
-            raise ModelNotFound(f"no model is registered as {name!r}; see lake.models.list(), or register one")
+            raise ModelNotFound(
+                f"no model is registered as {name!r}; `lakelineage models` (in Python lake.models.list()) lists them"
+            )
         return found
 
     def list(self) -> list[ModelVersion]:
@@ -288,11 +297,18 @@ class Models:
 
         Raises:
             InvalidInput, InvalidFilter: something above cannot be understood.
+            SnapshotNotFound: the lake never saw that table.
         """
         from lakelineage.registry import find
 
         sql, parameters = find.compile_find(_COLUMNS, trained_on, version, where, order_by, alias, limit)
-        return versions_of(self._engine.query(sql, parameters))
+        found = versions_of(self._engine.query(sql, parameters))
+        if not found and trained_on is not None and not self._engine.query(*find.compile_known(trained_on)).num_rows:
+            raise SnapshotNotFound(
+                f"no run ever used, and nobody pinned, {trained_on!r}; `lakelineage snapshot` lists what was. "
+                "A relative path is taken from the working directory"
+            )
+        return found
 
 
 #: ``list`` inside the class is the method.

@@ -64,11 +64,16 @@ def find(root: Root, pinned: Pinned) -> list[str]:
         shown = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
         raise SnapshotLost(
             f"snapshot {pinned.snapshot_id} of {pinned.uri} (table {pinned.table_id}, version {pinned.version}): "
-            f"{len(missing)} of {len(pinned.files)} files are gone or were altered, and are not archived: {shown}. "
-            "Restore them from a backup; pin with protection='archived' to be safe from this",
+            f"{len(missing)} of {len(pinned.files)} files {_how_lost(pinned)}: {shown}. Restore them from a backup",
             missing,
         )
     return [place for place in places if place is not None]
+
+
+def _how_lost(pinned: Pinned) -> str:
+    if any(pin.kept_as is not None for pin in pinned.files):
+        return "are gone or were overwritten in place, and so were their archived copies (hard links share content)"
+    return "are gone or were altered, and are not archived (protection='archived' would have kept them)"
 
 
 def _find_local(root: Root, pinned: Pinned) -> list[str | None]:

@@ -1,8 +1,7 @@
 """What the lake's tables say of snapshots: rows made from them, and they from rows."""
 
 import json
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import SnapshotNotFound
@@ -160,8 +159,51 @@ def load(engine: "Engine", snapshot: str) -> Snapshot:
         {"id": snapshot},
     ).to_pylist()
     if not found:
-        raise SnapshotNotFound(f"the lake has no snapshot {snapshot!r}; `lakelineage snapshot list` shows what it has")
+        raise SnapshotNotFound(
+            f"the lake has no snapshot {snapshot!r}; `lakelineage snapshot` without a source (in Python lake.snapshots) lists them"
+        )
     return _snapshot(engine, found[0])
+
+
+class Inputs(Mapping[str, Snapshot]):
+    """What a run used, by name, in the order of use; read-only.
+
+    Args:
+        run_id: the run.
+        by_name: its inputs.
+    """
+
+    def __init__(self, run_id: str, by_name: Mapping[str, Snapshot]) -> None:
+        self._run_id = run_id
+        self._by_name = dict(by_name)
+
+    def __getitem__(self, name: str) -> Snapshot:
+        """The input of this name.
+
+        Raises:
+            SnapshotNotFound: the run has none; the message names those it has.
+        """
+        if name not in self._by_name:
+            there = ", ".join(map(repr, self._by_name)) or "none"
+            raise SnapshotNotFound(f"run {self._run_id} has no input {name!r}; its inputs: {there}")
+        return self._by_name[name]
+
+    # Mapping's own `in` and `get` wait for a KeyError, which our error is not.
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The input of this name, or the default if the run has none."""
+        return self._by_name.get(name, default)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __repr__(self) -> str:
+        return f"Inputs({self._by_name!r})"
 
 
 def inputs_of(engine: "Engine", run_id: str) -> Mapping[str, Snapshot]:
@@ -176,7 +218,7 @@ def inputs_of(engine: "Engine", run_id: str) -> Mapping[str, Snapshot]:
     inputs: dict[str, Snapshot] = {}
     for row in found:
         inputs.setdefault(row["name"], _snapshot(engine, row))
-    return MappingProxyType(inputs)
+    return Inputs(run_id, inputs)
 
 
 def list_snapshots(engine: "Engine") -> "pa.Table":

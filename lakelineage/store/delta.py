@@ -232,6 +232,14 @@ class DeltaStore:
             return None
         return max((int(n[:20]) for n in names if n.endswith(".json") and n[:20].isdigit()), default=None)
 
+    def age_on_disk(self, table: Table) -> float | None:
+        """Seconds since the last commit to a table of a local lake; None if there is none or the lake is not local."""
+        newest = self.newest_version_on_disk(table)
+        if newest is None or self._root.local is None:
+            return None
+        entry = self._root.local / "tables" / table.name / "_delta_log" / f"{newest:020d}.json"
+        return time.time() - entry.stat().st_mtime
+
     def snapshot(self, table: Table, writers: Iterable[str] = ()) -> TableSnapshot:
         """The newest version of a table.
 

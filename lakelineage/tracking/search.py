@@ -7,11 +7,13 @@ other characters than letters, digits, ``_``, ``.``, ``-`` and ``/`` are quoted 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lakelineage.engine import Engine
-from lakelineage.errors import InvalidFilter, InvalidInput
+from lakelineage.errors import ExperimentNotFound, InvalidFilter, InvalidInput
 from lakelineage.tables import RUNS
+from lakelineage.tracking.metric_table import microseconds
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,6 +35,8 @@ _ATTRIBUTES = {
 _ADVICE = "write conditions such as metrics.rmse < 0.5 and params.model = 'tree' and status = 'FINISHED'"
 #: A key with dashes, dots or slashes that MLflow takes without quotes: metrics.val/loss, tags.mlflow.note.
 _LOOSE_KEY = re.compile(r"\b(metrics?|params?|parameters?|tags?)\.([A-Za-z_]\w*(?:[./-][\w./-]*\w)+)", re.IGNORECASE)
+_ORDER_ADVICE = "write metrics.rmse or params.alpha DESC"
+_HEAD = "SELECT 1 WHERE "
 _ORDER_TERM = re.compile(r"\s*(.+?)(?:\s+(asc|desc))?\s*", re.IGNORECASE | re.DOTALL)
 _QUOTED = re.compile(r"""('(?:[^']|'')*'|"[^"]*"|`[^`]*`)""")
 
@@ -42,10 +46,12 @@ class _Compiler:
     """Collects the values of a filter while its expression becomes SQL."""
 
     text: str
+    label: str = ""
+    advice: str = _ADVICE
     params: list[Any] = field(default_factory=list)
 
     def error(self, what: str) -> InvalidFilter:
-        return InvalidFilter(f"filter {self.text!r}: {what}; {_ADVICE}")
+        return InvalidFilter(f"{self.label or f'filter {self.text!r}'}: {what}; {self.advice}")
 
     def value(self, value: Any) -> str:
         self.params.append(value)
@@ -82,9 +88,8 @@ def _parse(compiler: _Compiler) -> "exp.Expression":
         class Tokenizer(SqlTokenizer):
             IDENTIFIERS: ClassVar = ['"', "`"]
 
-    head = "SELECT 1 WHERE "
     try:
-        statements = parse(head + _quote_loose_keys(compiler.text), read=Filter)
+        statements = parse(_HEAD + _quote_loose_keys(compiler.text), read=Filter)
     except SqlglotError as error:
         raise compiler.error(_where(error)) from error
     only = statements[0] if len(statements) == 1 else None
@@ -98,7 +103,8 @@ def _where(error: Exception) -> str:
     for detail in getattr(error, "errors", []):
         highlight = detail.get("highlight")
         if highlight:
-            return f"cannot be understood at {highlight!r} (after {detail.get('start_context', '')[-30:].strip()!r})"
+            before = detail.get("start_context", "").removeprefix(_HEAD)
+            return f"cannot be understood at {highlight!r}" + (f" (after {before[-30:].strip()!r})" if before else "")
     return "cannot be understood"
 
 
@@ -178,10 +184,24 @@ def _attribute(c: _Compiler, key: str) -> tuple[str, "Callable[[Any], Any]"]:
     if name is None:
         raise c.error(f"attribute {key!r} is unknown (there are {', '.join(sorted(_ATTRIBUTES))})")
     if key in _TIMES:
-        return f"epoch_ms(r.{name})", _number(c, key)
+        return f"epoch_ms(r.{name})", _moment(c, key)
     if name == "git_dirty":
         return "r.git_dirty", lambda value: str(value).lower() == "true"
     return f"r.{name}", _text(c, key)
+
+
+def _moment(c: _Compiler, key: str) -> "Callable[[Any], Any]":
+    """Times compare as ms since 1970, as in MLflow; ISO 8601 is understood too (without a zone it means UTC)."""
+
+    def convert(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return microseconds(datetime.fromisoformat(value)) // 1000  # as the column is, cut to ms
+        except ValueError:
+            raise c.error(f"{key!r} compares with ms since 1970 or an ISO 8601 time, not with {value!r}") from None
+
+    return convert
 
 
 def _number(c: _Compiler, key: str) -> "Callable[[Any], Any]":
@@ -238,19 +258,34 @@ def order_terms(order_by: Sequence[str]) -> str:
 def _order_term(text: str) -> str:
     match = _ORDER_TERM.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        raise InvalidFilter(f"order {text!r} cannot be understood; write metrics.rmse or params.alpha DESC")
-    column, _ = _operand(_Compiler(text), _parse(_Compiler(f"{match[1]} IS NULL")).this)
+        raise InvalidFilter(f"order {text!r} cannot be understood; {_ORDER_ADVICE}")
+    compiler = _Compiler(f"{match[1]} IS NULL", f"order {text!r}", _ORDER_ADVICE)
+    column, _ = _operand(compiler, _parse(compiler).this)
     direction = (match[2] or "asc").upper()
     if column.startswith("r.metrics"):
         return f"{column} IS NULL, isnan({column}), {column} {direction}"
     return f"{column} {direction} NULLS LAST"
 
 
+def _experiment_names(engine: Engine, given: Sequence[str] | str) -> list[str]:
+    names = [given] if isinstance(given, str) else list(given)
+    if not names:
+        return []
+    rows = engine.query("SELECT name FROM experiments WHERE list_contains(?, name)", [names])
+    found = rows.column("name").to_pylist()
+    for name in names:
+        if name not in found:
+            raise ExperimentNotFound(
+                f"no experiment is named {name!r}; `lake.experiments.list()` shows those there are"
+            )
+    return names
+
+
 def search_runs(
     engine: Engine,
     filter: str = "",  # noqa: A002 - the word that users of search know
     *,
-    experiments: Sequence[str] = (),
+    experiments: Sequence[str] | str = (),
     order_by: Sequence[str] = (),
     limit: int | None = None,
 ) -> "pa.Table":
@@ -259,7 +294,7 @@ def search_runs(
     Args:
         engine: the open lake.
         filter: see :func:`compile_filter`.
-        experiments: names of experiments; none means all.
+        experiments: name of an experiment, or names; none means all.
         order_by: see :func:`order_terms`; default the newest first.
         limit: greatest number of runs.
 
@@ -269,14 +304,16 @@ def search_runs(
     Raises:
         InvalidFilter: filter or order cannot be understood.
         InvalidInput: the limit is no positive number.
+        ExperimentNotFound: no experiment has one of the names.
     """
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
         raise InvalidInput(f"limit {limit!r} is not a positive number")
+    names = _experiment_names(engine, experiments)
     condition, values = compile_filter(filter)
     order = order_terms(order_by)
     within = ""
-    if experiments:
-        marks = ", ".join("?" * len(experiments))
+    if names:
+        marks = ", ".join("?" * len(names))
         within = f"AND r.experiment_id IN (SELECT experiment_id FROM experiments WHERE name IN ({marks}))"
     sql = f"SELECT r.* FROM runs r WHERE r.lifecycle_stage = 'active' AND {condition} {within} ORDER BY {order}"
-    return engine.query(sql + (f" LIMIT {limit}" if limit else ""), [*values, *experiments])
+    return engine.query(sql + (f" LIMIT {limit}" if limit else ""), [*values, *names])

@@ -1,9 +1,11 @@
 """Programs that log a little and end: the commonest of all."""
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from deltalake import DeltaTable
 
 import lakelineage as ll
@@ -41,3 +43,42 @@ def test_the_journal_of_ended_programs_holds_nothing_that_is_committed(lake_path
         assert lake.sql("select count(*) as n from runs where status = 'FINISHED'").to_pylist() == [{"n": 3}]
     sizes = [file.stat().st_size for file in lake_path.glob("journal/*/*.seg")]
     assert sizes == [8]  # one lane, reused by each program in turn; its last segment is empty
+
+
+def test_what_a_program_logged_is_published_when_it_ends(lake_path: Path) -> None:
+    script(lake_path)
+    rows = DeltaTable(lake_path / "tables" / "runs").to_pyarrow_table().to_pylist()
+    assert [(row["status"], dict(row["metrics"])) for row in rows] == [("FINISHED", {"loss": 1.0})]
+
+
+FORGETFUL = """
+import sys
+import lakelineage as ll
+run = ll.open(sys.argv[1]).start_run("forgotten")
+run.log_metric("loss", 1.0)
+{ending}
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"), [("", "FINISHED"), ("sys.exit(3)", "FINISHED"), ("raise RuntimeError('boom')", "FAILED")]
+)
+def test_a_run_that_its_program_forgot_ends_with_it(lake_path: Path, ending: str, status: str) -> None:
+    program = FORGETFUL.format(ending=ending)
+    subprocess.run([sys.executable, "-c", program, str(lake_path)], capture_output=True, check=False)
+    with ll.open(lake_path) as lake:
+        assert lake.search_runs().column("status").to_pylist() == [status]
+
+
+def test_a_run_that_another_process_resumed_is_not_ended_by_its_exit(lake: ll.Lake, lake_path: Path) -> None:
+    run = lake.start_run("shared")
+    program = "import sys, lakelineage as ll; ll.open(sys.argv[1]).resume_run(sys.argv[2]).log_metric('loss', 2.0)"
+    subprocess.run([sys.executable, "-c", program, str(lake_path), run.id], capture_output=True, check=True)
+    assert lake.run(run.id).status == "RUNNING"
+    assert lake.run(run.id).metrics == {"loss": 2.0}
+
+
+def test_a_run_says_how_to_be_sent_to_another_process(lake: ll.Lake) -> None:
+    run = lake.start_run()
+    with pytest.raises(ll.errors.InvalidInput, match=rf"{run.id}.*resume_run"):
+        pickle.dumps(run)

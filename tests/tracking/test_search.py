@@ -280,7 +280,8 @@ def test_runs_of_named_experiments_only(lake: lakelineage.Lake) -> None:
         lake.start_run(experiment, name=experiment)
     assert names(lake, "", experiments=["a", "it's"]) == ["it's", "a"]
     assert names(lake, "name = 'b'", experiments=["a"]) == []
-    assert names(lake, "", experiments=["unknown"]) == []
+    with pytest.raises(lakelineage.errors.ExperimentNotFound, match="unknown"):
+        names(lake, "", experiments=["unknown"])
 
 
 MALFORMED = [

@@ -76,6 +76,7 @@ class DuckDBReader:
         """
         forks.guard()
         with self._lock:
+            self._check_reads(sql)
             names = self._names(sql)
             return self._steadily(lambda: self._answer(names, sql, params))
 
@@ -107,6 +108,25 @@ class DuckDBReader:
             self._connection.execute("SET parquet_metadata_cache = true")  # data files never change
         return self._connection
 
+    def _check_reads(self, sql: str) -> None:
+        """Only questions are answered: anything else could change the views that later answers rest on.
+
+        Raises:
+            InvalidQuery: no statement, several, or one that writes or sets something.
+        """
+        import duckdb
+
+        try:
+            statements = self._connect().extract_statements(sql)
+        except duckdb.Error as error:
+            raise InvalidQuery(f"SQL: {error}") from error
+        allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI)  # PIVOT
+        if len(statements) != 1 or statements[0].type not in allowed:
+            raise InvalidQuery(
+                f"SQL: one SELECT (or SHOW, DESCRIBE, EXPLAIN, PIVOT) at a time, not {sql[:80]!r}; to make tables or "
+                "files of an answer, take it to a DuckDB connection of yours, to Polars or to pandas"
+            )
+
     @staticmethod
     def _names(sql: str) -> set[str]:
         """Tables of ours that a statement may name; all of them if it names none (``SHOW TABLES``).
@@ -117,14 +137,10 @@ class DuckDBReader:
 
     def _run(self, sql: str, params: Sequence[Any] | Mapping[str, Any]) -> "pa.Table":
         import duckdb
-        import pyarrow as pa
 
         given: Any = params if isinstance(params, Mapping) else list(params)
         try:
             result: Any = self._connect().sql(sql, params=given) if given else self._connect().sql(sql)
-            if result is None:  # a statement without rows may have changed our views
-                self._defined.clear()
-                return pa.table({})
             rows: pa.Table = result.to_arrow_table()
             return rows
         except duckdb.IOException as error:

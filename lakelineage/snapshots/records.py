@@ -160,7 +160,8 @@ def load(engine: "Engine", snapshot: str) -> Snapshot:
     ).to_pylist()
     if not found:
         raise SnapshotNotFound(
-            f"the lake has no snapshot {snapshot!r}; `lakelineage snapshot` without a source (in Python lake.snapshots) lists them"
+            f"the lake has no snapshot {snapshot!r}; `lakelineage snapshot` without a source "
+            "(in Python lake.snapshots) lists them"
         )
     return _snapshot(engine, found[0])
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
@@ -110,6 +111,39 @@ def test_csv_reads_back_as_it_was(place: Any, call: Cli) -> None:
     assert {row["nothing"] for row in rows} == {""}
 
 
+def test_csv_and_json_write_every_kind_of_value_as_python_does(place: Any, call: Cli, answer: Cli) -> None:
+    query = """
+    select * from (values
+      (1, 0.1::double, 1e20::double, 'a,b"c', true, timestamp '2026-01-31 12:00:00', [1, 2]),
+      (null, 'nan'::double, null, null, null, timestamp '1969-12-31 23:59:59.000001', null),
+      (3, '-inf'::double, 2.0, '', false, null, [])) t(i, f, g, s, b, t, l)
+    """
+    assert call("--lake", place.lake, "sql", query, "--csv").stdout.splitlines() == [
+        "i,f,g,s,b,t,l",
+        '1,0.1,1e+20,"a,b""c",True,2026-01-31T12:00:00,"[1, 2]"',
+        ",NaN,,,,1969-12-31T23:59:59.000001,",
+        "3,-Infinity,2.0,,False,,[]",
+    ]
+    rows = answer("--lake", place.lake, "sql", query)
+    assert [(r["i"], r["f"], r["g"]) for r in rows] == [(1, 0.1, 1e20), (None, "NaN", None), (3, "-Infinity", 2.0)]
+    assert [r["t"] for r in rows] == ["2026-01-31T12:00:00", "1969-12-31T23:59:59.000001", None]
+    assert [(r["s"], r["b"], r["l"]) for r in rows] == [('a,b"c', True, [1, 2]), (None, None, None), ("", False, [])]
+    (zoned,) = answer("--lake", place.lake, "sql", "select max(end_time) as t from runs")
+    with lakelineage.open(place.lake, create=False) as lake:
+        (expected,) = lake.sql("select max(end_time) as t from runs").column("t").to_pylist()
+    assert zoned == {"t": expected.isoformat()}
+
+
+def test_many_rows_are_all_printed_however_they_are_printed(place: Any, call: Cli, answer: Cli) -> None:
+    query = "select i, i::double / 2 as half, 'row ' || i as name from range(25000) t(i)"
+    expected = [{"i": i, "half": i / 2, "name": f"row {i}"} for i in range(25_000)]
+    assert answer("--lake", place.lake, "sql", query) == expected
+    lines = call("--lake", place.lake, "sql", query, "--csv").stdout.splitlines()
+    assert lines[1:] == [f"{row['i']},{row['half']},{row['name']}" for row in expected]
+    words = [line.split() for line in call("--lake", place.lake, "sql", query).stdout.splitlines()]
+    assert words[1:] == [[str(row["i"]), str(row["half"]), *str(row["name"]).split()] for row in expected]
+
+
 def test_snapshot_pins_a_version_and_lists_what_is_pinned(tmp_path: Path, place: Any, answer: Cli) -> None:
     answer("init", tmp_path / "lake")
     assert answer("--lake", tmp_path / "lake", "snapshot") == []
@@ -139,6 +173,21 @@ def test_reload_gives_the_pinned_rows_as_a_head_a_file_and_a_choice_of_them(
     (one,) = answer(*run, "--all", "-o", tmp_path / "all")
     assert pq.read_table(one["path"]).num_rows == 4
     assert Path(one["path"]) == tmp_path / "all" / "points.parquet"
+
+
+def test_reload_as_json_gives_every_row_of_one_input_and_of_all(tmp_path: Path, call: Cli, answer: Cli) -> None:
+    many, none = pa.table({"x": range(25_000)}), pa.table({"y": pa.array([], pa.int64())})
+    with lakelineage.open(tmp_path / "lake") as lake, lake.start_run() as run:
+        run.use(many, name="many")
+        run.use(none, name="none")
+    reload = ("--lake", tmp_path / "lake", "reload", run.id)
+    assert answer(*reload, "many") == many.to_pylist()
+    assert answer(*reload, "none") == []
+    assert answer(*reload, "--all") == {"many": many.to_pylist(), "none": []}
+    people = call(*reload, "many").stdout.splitlines()
+    assert ("the first rows" in people[0], len(people)) == (True, 12)
+    refused = call(*reload, "many", "--columns", "nope", "--json")
+    assert (refused.returncode, refused.stdout) == (1, "")
 
 
 def test_a_refused_reload_leaves_no_file(tmp_path: Path, place: Any, call: Cli) -> None:
@@ -217,3 +266,14 @@ def test_flush_leaves_nothing_in_the_journal(lake_path: Path, answer: Cli) -> No
     assert subprocess.run([sys.executable, "-c", code, lake_path], cwd=repository).returncode == 9
     assert answer("--lake", lake_path, "flush") == {"uri": str(lake_path), "flushed": True}
     assert DeltaTable(str(lake_path / "tables" / "metrics")).to_pyarrow_table()["value"].to_pylist() == [1.0]
+
+
+def test_maintain_publishes_the_tables_of_current_state_for_other_engines(
+    lake_path: Path, call: Cli, answer: Cli
+) -> None:
+    with lakelineage.open(lake_path) as lake, lake.start_run(name="one"):
+        pass
+    assert answer("--lake", lake_path, "maintain") == {"uri": str(lake_path), "maintained": True}
+    assert DeltaTable(str(lake_path / "tables" / "runs")).to_pyarrow_table()["name"].to_pylist() == ["one"]
+    told = call("--lake", lake_path, "maintain")
+    assert (told.returncode, told.stdout.count("\n"), str(lake_path) in told.stdout) == (0, 1, True)

@@ -13,7 +13,20 @@ import pytest
 import lakelineage
 
 Cli = Callable[..., Any]
-COMMANDS = ("demo", "init", "runs", "run", "sql", "snapshot", "reload", "lineage", "models", "score", "flush")
+COMMANDS = (
+    "demo",
+    "init",
+    "runs",
+    "run",
+    "sql",
+    "snapshot",
+    "reload",
+    "lineage",
+    "models",
+    "score",
+    "flush",
+    "maintain",
+)
 
 
 def test_help_names_every_command_and_each_has_help_with_an_example(call: Cli) -> None:
@@ -23,7 +36,7 @@ def test_help_names_every_command_and_each_has_help_with_an_example(call: Cli) -
         assert f"\n  {command} " in help_.stdout
         own = call(command, "-h")
         assert own.returncode == 0
-        assert f"lakelineage {'--lake mylake ' if command == 'flush' else ''}{command}" in own.stdout
+        assert f"lakelineage {'--lake mylake ' if command in ('flush', 'maintain') else ''}{command}" in own.stdout
         assert "--lake" in own.stdout
         assert "--json" in own.stdout
 
@@ -62,7 +75,6 @@ def test_no_lake_is_a_usage_error_that_names_the_remedy(tmp_path: Path, call: Cl
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (("sql", "selec 1"), "invalid_query"),
         (("run", "ffff"), "run_not_found"),
         (("runs", "--filter", "metrics.rmse <"), "invalid_filter"),
         (("snapshot", "/no/such/table"), "table_not_found"),
@@ -85,6 +97,26 @@ def test_our_errors_are_one_line_on_stderr_and_exit_1(
     error = json.loads(told.stderr)["error"]
     assert error["code"] == code
     assert f"error: {error['message']}\n" == plain.stderr
+
+
+def test_a_mistake_in_sql_is_marked_below_its_line_and_json_has_it_on_one(place: Any, call: Cli) -> None:
+    plain = call("--lake", place.lake, "sql", "selct 1")
+    assert (plain.returncode, plain.stdout) == (1, "")
+    first, line, mark = plain.stderr.splitlines()
+    assert first.startswith("error: ")
+    assert line[mark.index("^") : mark.rindex("^") + 1] == "selct"
+    error = json.loads(call("--lake", place.lake, "sql", "selct 1", "--json").stderr)["error"]
+    assert error == {"code": "invalid_query", "message": " ".join(plain.stderr.removeprefix("error: ").split())}
+
+
+def test_an_error_that_repeats_what_was_typed_commands_no_terminal(place: Any, call: Cli) -> None:
+    done = call("--lake", place.lake, "sql", "\x1b[31mselct 1")
+    assert done.returncode == 1
+    assert "\x1b" not in done.stderr
+
+
+def test_a_model_that_is_not_there_names_the_command_that_lists_models(place: Any, call: Cli) -> None:
+    assert "`lakelineage models`" in call("--lake", place.lake, "models", "show", "nope").stderr
 
 
 @pytest.mark.parametrize(

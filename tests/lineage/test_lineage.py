@@ -268,6 +268,8 @@ def test_what_is_known_but_touched_nothing_has_an_empty_lineage(story: Engine) -
         ("model:diabetes@7", ModelNotFound, "there is version 1 \\(champion\\), version 2|version 2, version 1"),
         ("model:diabetes@winner", ModelNotFound, "no alias 'winner'; there is .*champion"),
         ("/data/diabetis", NotFound, f"did you mean {SOURCE}"),
+        ("diabetes", NotFound, f"did you mean {SOURCE}"),
+        ("s3://elsewhere/predictoins/", NotFound, "did you mean /data/predictions"),
         (f"{SOURCE}@9", NotFound, "versions known: 2, 3"),
         (f"artifact:{RUN}/modle/MLmodel", ArtifactNotFound, "did you mean model/MLmodel"),
         (f"column:{TABLE}#age", NotFound, "ask for its table"),

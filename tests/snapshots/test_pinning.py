@@ -280,6 +280,24 @@ def test_another_process_sees_what_a_run_used(engine: Engine, tmp_path: Path, pa
         other.close()
 
 
+def test_an_input_that_a_run_has_not_is_an_error_that_names_those_it_has(engine: Engine, patients: str) -> None:
+    used = snapshots.use(engine, RUN, patients, version=1)
+    inputs = snapshots.inputs_of(engine, RUN)
+    with pytest.raises(SnapshotNotFound, match="'nope'; its inputs: 'patients'"):
+        inputs["nope"]
+    with pytest.raises(SnapshotNotFound, match="its inputs: none"):
+        snapshots.inputs_of(engine, OTHER)["patients"]
+    assert ("nope" in inputs, "patients" in inputs) == (False, True)
+    assert (inputs.get("nope"), inputs.get("nope", 7), inputs.get("patients")) == (None, 7, inputs["patients"])
+    assert [(name, pin.id) for name, pin in inputs.items()] == [("patients", used.id)]
+    assert (list(inputs), len(inputs), dict(inputs)) == (["patients"], 1, {"patients": inputs["patients"]})
+
+
+def test_an_unknown_snapshot_names_the_command_that_lists_them(engine: Engine) -> None:
+    with pytest.raises(SnapshotNotFound, match="`lakelineage snapshot` without a source"):
+        snapshots.load(engine, "x")
+
+
 def test_a_snapshot_can_be_used_again_as_a_source(engine: Engine, patients: str) -> None:
     pinned = snapshots.pin(engine, patients, version=0, where="id > 5")
     used = snapshots.use(engine, RUN, snapshots.load(engine, pinned.id), name="again", where="id > 7")

@@ -171,7 +171,7 @@ def _logged_files(engine: "Engine", place: Located) -> dict[str, str]:
         (place.run_id, f"{place.path}/"),
     ).to_pylist()
     if not rows:
-        raise ArtifactNotFound(f"run {place.run_id!r} logged no model at {place.path!r}; see lake.models.list()")
+        raise ArtifactNotFound(f"run {place.run_id!r} logged no model at {place.path!r}; `lakelineage run` shows more")
     return {row["path"][len(place.path) + 1 :]: row["sha256"] for row in rows}
 
 

@@ -65,16 +65,22 @@ class Maintenance:
             _log.warning("maintenance failed and will be tried again: %s", error)
 
     def run(self) -> None:
-        """Do all of it now."""
-        self._leased([*FACTS, *CURRENT], publish=True, vacuum=True, timeout=60.0)
+        """Do all of it now.
+
+        Raises:
+            ConcurrentWrite: another process is at it, or got in the way; trying again is safe.
+        """
+        if not self._leased([*FACTS, *CURRENT], publish=True, vacuum=True, timeout=60.0):
+            raise ConcurrentWrite("another process is maintaining the lake, or wrote at the same moment; try again")
 
     def _crowded(self, table: Table) -> bool:
         return len(self._engine.store.snapshot(table).files) >= MANY_FILES
 
-    def _leased(self, tables: list[Table], publish: bool, vacuum: bool, timeout: float = 0.0) -> None:
+    def _leased(self, tables: list[Table], publish: bool, vacuum: bool, timeout: float = 0.0) -> bool:
+        """Do what is asked for, under the lease; says whether all of it was done."""
         lease = Lease(self._engine.host_folder.parent / "maintenance.lock")
         if not lease.acquire(timeout):
-            return  # another process of this host is at it
+            return False  # another process of this host is at it
         try:
             if publish:
                 self._published = time.monotonic()
@@ -88,6 +94,9 @@ class Maintenance:
                     self._engine.store.vacuum(table, _VACUUM_HOURS)
         except ConcurrentWrite as error:
             _log.info("maintenance gave way to another writer: %s", error)
+            return False
+        else:
+            return True
         finally:
             lease.release()
 

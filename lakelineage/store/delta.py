@@ -30,6 +30,8 @@ _PROPERTIES = {
 #: the log retention, after which a later log file could exist without the next one.
 _TRUST = 300.0
 _LOCK_ID = "exclusive"
+#: Commits whose log entries a local lake keeps behind the newest checkpoint (decisions/004).
+_KEPT_COMMITS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,6 +413,8 @@ class DeltaStore:
                 _sync_checkpoints(folder / "_delta_log")
             with delta_errors(f"cleaning the log of {table.name}"):
                 delta.cleanup_metadata()
+                if self._root.local is not None:
+                    _trim_log(folder / "_delta_log")
             fresh = handle.reopen()
             return 0 if fresh is None else len(handle.files(fresh))
 
@@ -468,6 +472,19 @@ def _sync_checkpoints(log: Path) -> None:
     for path in [*found[-1:], log / "_last_checkpoint"]:
         _sync_path(path)
     sync_folder(log)
+
+
+def _trim_log(log: Path) -> None:
+    """Delete what is older than the newest checkpoint by more than ``_KEPT_COMMITS``: each file left slows commits.
+
+    Who is further behind than that opens the table anew. As-of questions never need the log.
+    """
+    import json
+
+    newest = json.loads((log / "_last_checkpoint").read_bytes())["version"]
+    for name in os.listdir(log):
+        if name[:20].isdigit() and int(name[:20]) < newest - _KEPT_COMMITS:
+            (log / name).unlink(missing_ok=True)
 
 
 def _sync_path(path: Path) -> None:

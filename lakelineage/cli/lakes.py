@@ -18,7 +18,7 @@ def demo(
 
     Examples:
       lakelineage demo
-      lakelineage demo --lake /tmp/mydemo --fresh
+      lakelineage demo --lake mydemo --fresh
     """
     from lakelineage.demo import run_demo
 

@@ -1,3 +1,5 @@
+import statistics
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -309,7 +311,7 @@ def test_memory_holds_a_few_batches_however_many_there_are(engine, make_run, tmp
     assert seen == list(range(size, count + 1, size))
     a_batch = size * 8 * 9  # three columns in, a prediction, and the provenance
     assert max(alive) - idle < 40 * a_batch < count * 8 * 9 / 5
-    assert max(alive[-40:]) - idle < 20 * a_batch  # it did not grow on the way
+    assert statistics.median(alive[-60:]) < 2 * statistics.median(alive[:60])  # it does not grow on the way
     assert rows(output).num_rows == count
 
 

@@ -129,7 +129,7 @@ def test_a_file_rewritten_in_place_is_noticed_through_its_hard_link(engine: Engi
     inode, size = file.stat().st_ino, file.stat().st_size
     pq.write_table(pa.table({"n": [7, 8, 9]}), file, compression="none", use_dictionary=False)
     assert (file.stat().st_ino, file.stat().st_size) == (inode, size)
-    with pytest.raises(SnapshotLost, match="altered"):
+    with pytest.raises(SnapshotLost, match="overwritten in place"):
         pinned.to_arrow()
 
 

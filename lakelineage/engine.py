@@ -3,6 +3,7 @@
 import atexit
 import concurrent.futures.thread  # noqa: F401 - cannot be imported at the end of a process, where the last drain needs it
 import json
+import logging
 import os
 import re
 import sys
@@ -13,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lakelineage.errors import InvalidInput, StorageFailed
+from lakelineage.errors import InvalidInput, LakelineageError, StorageFailed
 from lakelineage.journal.background import Flusher
 from lakelineage.journal.lanes import file_system, hosts, is_network, require_local, segments
 from lakelineage.journal.segment import MAGIC
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from lakelineage.journal.committer import Committer, Drained
     from lakelineage.query.duckdb.reader import DuckDBReader
+
+_log = logging.getLogger(__name__)
 
 #: Seconds that a flush waits for another process that is draining the same journal.
 _FLUSH_TIMEOUT = 120.0
@@ -247,9 +250,15 @@ _open_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 def _close_all() -> None:
     """At the end of the process: commit what is journaled, so that other engines see it at once."""
     for engine in list(_open_engines):
-        if engine._pid == os.getpid():
+        if engine._pid != os.getpid():
+            continue
+        try:
             engine.at_exit()
             engine.close()
+        except LakelineageError as error:  # nobody is left to catch it, and other lakes want closing too
+            _log.warning(
+                "what was logged to %s is safe in the journal but not yet in the tables: %s", engine.root, error
+            )
 
 
 atexit.register(_close_all)

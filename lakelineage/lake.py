@@ -2,10 +2,10 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from lakelineage.engine import Engine
 from lakelineage.errors import InvalidInput
@@ -202,22 +202,65 @@ class Lake:
 
         return models.load_model(self._engine, uri)
 
-    def score(self, model: Any, input: Any, output: str, **options: Any) -> "ScoreResult":  # noqa: A002
-        """Score a table in batches of bounded memory. See :func:`lakelineage.inference.scoring.score`."""
+    def score(
+        self,
+        model: Any,
+        input: Any,  # noqa: A002 - the word that users know
+        output: str | os.PathLike[str],
+        *,
+        version: int | None = None,
+        columns: Sequence[str] | None = None,
+        batch_size: int = 65_536,
+        mode: Literal["append", "overwrite"] = "append",
+        storage_options: Mapping[str, str] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> "ScoreResult":
+        """Score a table in batches of bounded memory, as one commit of the output.
+
+        Args:
+            model: ``models:/name@alias``, ``models:/name/3``, ``runs:/<run id>/<path>``, a version or a logged model.
+            input: Delta table (path or URI), snapshot, or anything that :meth:`Run.use` takes.
+            output: path or URI of a Delta table; made if it is not there.
+            version: of the input; default the newest.
+            columns: what the model gets, in order; default those of its signature.
+            batch_size: rows in memory at a time.
+            mode: ``append``, or ``overwrite`` to replace what the output holds.
+            storage_options: of the output; default those of the lake.
+            progress: called with the number of rows done, after each batch.
+
+        Raises:
+            InvalidInput: the input does not fit the model's signature; nothing was written.
+            ModelNotFound, ArtifactNotFound, TableNotFound, VersionNotFound: something named does not exist.
+            MissingExtra: ``mlflow`` is not installed.
+        """
         from lakelineage.inference import scoring
 
-        return scoring.score(self._engine, model, input, output, **options)
+        return scoring.score(
+            self._engine,
+            model,
+            input,
+            output,
+            version=version,
+            columns=columns,
+            batch_size=batch_size,
+            mode=mode,
+            storage_options=storage_options,
+            progress=progress,
+        )
 
-    def trace_prediction(self, output: str, where: str) -> "pa.Table":
+    def trace_prediction(
+        self, output: str | os.PathLike[str], where: str | None = None, *, limit: int = 1_000
+    ) -> "pa.Table":
         """From rows of predictions back to model, run, data and code.
 
         Args:
             output: table that :meth:`score` wrote.
-            where: rows of it, as a SQL condition.
+            where: rows of it, as a SQL condition; default any.
+            limit: rows traced at most.
         """
         from lakelineage.inference.trace import trace_prediction
 
-        return trace_prediction(self._engine, output, where)
+        return trace_prediction(self._engine, output, where, limit=limit)
 
     def flush(self) -> None:
         """Return when all that this host has logged is in the Delta tables.

@@ -45,11 +45,6 @@ class Flusher:
         """Bytes journaled by this process since the last drain began."""
         return self._waiting if self._pid == os.getpid() else 0
 
-    @property
-    def interval(self) -> float:
-        """Seconds between drains, as adapted to what drains cost."""
-        return self._interval
-
     def notify(self, size: int) -> None:
         """Take note that a record of so many bytes was journaled."""
         if self._pid != os.getpid():

@@ -82,3 +82,30 @@ def test_a_run_says_how_to_be_sent_to_another_process(lake: ll.Lake) -> None:
     run = lake.start_run()
     with pytest.raises(ll.errors.InvalidInput, match=rf"{run.id}.*resume_run"):
         pickle.dumps(run)
+
+
+TWO_LAKES = """
+import shutil, sys
+from pathlib import Path
+import lakelineage as ll
+runs = [ll.open(place).start_run("two") for place in sys.argv[1:]]
+for run in runs:
+    run.log_metric("loss", 1.0)
+broken = Path(sys.argv[1], "tables")
+shutil.rmtree(broken)
+broken.write_text("no folder")
+"""
+
+
+def test_a_lake_that_cannot_be_committed_to_at_exit_is_told_of_and_keeps_no_other_from_it(tmp_path: Path) -> None:
+    broken, whole = tmp_path / "broken", tmp_path / "whole"
+    command = [sys.executable, "-c", TWO_LAKES, str(broken), str(whole)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Traceback" not in done.stderr
+    assert f"{broken}" in done.stderr
+    assert "safe in the journal" in done.stderr
+    assert DeltaTable(whole / "tables" / "metrics").to_pyarrow_table().num_rows == 1
+
+    (broken / "tables").unlink()
+    with ll.open(broken) as lake:
+        assert [dict(row["metrics"]) for row in lake.sql("select metrics from runs").to_pylist()] == [{"loss": 1.0}]

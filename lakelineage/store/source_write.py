@@ -82,7 +82,12 @@ def _version_with(root: Root, folder: str, content: str) -> TableVersion | None:
     uri = root.child(folder)
     if not is_delta(uri, root.storage_options):
         return None
-    version = _table(root, folder).transaction_version(f"content-{content}")
+    return _held(root, _table(root, folder), uri, content)
+
+
+def _held(root: Root, table: "DeltaTable", uri: str, content: str) -> TableVersion | None:
+    """The version of an opened table that holds the content."""
+    version = table.transaction_version(f"content-{content}")
     if version is None:
         return None
     try:
@@ -139,6 +144,8 @@ def _commit(root: Root, folder: str, content: str, schema: "pa.Schema", written:
         _create(root, uri, content, delta_schema, actions)
         return
     table = _table(root, folder)
+    if _held(root, table, uri, content) is not None:
+        return  # another writer of the same content came first, while our files were being written
     _allow_local_times(table, schema)
     transaction = _transaction(content, table.version() + 1)
     with contextlib.suppress(CommitFailedError), delta_errors(f"writing {uri}"):

@@ -160,8 +160,8 @@ lake = lakelineage.open(sys.argv[1], durability=sys.argv[2])
 run = lake.start_run()
 run.log_metric("parent", 1)
 lake.sql("SELECT count(*) FROM metrics")
+parent = os.getpid()  # before the fork: the child may first run when its parent is gone already
 if os.fork() == 0:
-    parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(0.01)
     for number in range(20):

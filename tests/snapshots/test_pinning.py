@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -393,3 +394,20 @@ def test_resolving_tells_partition_values_exactly(tmp_path: Path) -> None:
 
 def _partitions(table: source.TableVersion) -> list[str | None]:
     return sorted((f.partition_values[0][1] for f in table.files), key=lambda v: (v is None, v))
+
+
+def test_content_that_another_writer_commits_meanwhile_is_not_made_a_second_version(engine: Engine) -> None:
+    from lakelineage.store.source_write import convert
+
+    def batch(value: int) -> pa.RecordBatch:
+        return pa.record_batch({"n": [value]})
+
+    def overtaken() -> Iterator[pa.RecordBatch]:
+        # others commit the same content, and then other content, while ours is being written
+        others.extend(convert(engine.root, "datasets/raced", str(n), batch(0).schema, [batch(n)]) for n in (0, 1))
+        yield batch(0)
+
+    others: list[source.TableVersion] = []
+    ours = convert(engine.root, "datasets/raced", "0", batch(0).schema, overtaken())
+    assert ours == others[0]
+    assert DeltaTable(ours.uri).version() == 1

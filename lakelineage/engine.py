@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lakelineage.errors import InvalidInput, LakelineageError, StorageFailed
 from lakelineage.journal.background import Flusher
@@ -23,7 +23,7 @@ from lakelineage.model.changes import Change, Stamp
 from lakelineage.model.values import Durability
 from lakelineage.settings import load_or_create
 from lakelineage.store import forks
-from lakelineage.store.cache import FileCache
+from lakelineage.store.cache import HostCache
 from lakelineage.store.delta import DeltaStore
 from lakelineage.store.root import Root, storage_errors
 from lakelineage.tables import Table
@@ -38,6 +38,34 @@ _log = logging.getLogger(__name__)
 
 #: Seconds that a flush waits for another process that is draining the same journal.
 _FLUSH_TIMEOUT = 120.0
+
+
+class Reads(Protocol):
+    """What a verb that only reads builds on: the lake as it is (:class:`Engine`) or as it was (:class:`Past`)."""
+
+    @property
+    def root(self) -> Root:
+        """Where the lake is, and its files."""
+
+    def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> "pa.Table":
+        """Answer SQL over all tables.
+
+        Raises:
+            InvalidQuery: the engine refused it.
+        """
+
+    def select_runs(self, where: str, params: Sequence[Any], order: str, limit: int | None = None) -> "pa.Table":
+        """Rows of ``runs``, quickly where few are wanted of many.
+
+        Args:
+            where: condition over ``runs`` with the alias ``r``; may have subqueries over other tables.
+            params: values for ``?``.
+            order: ``ORDER BY`` terms over ``r``.
+            limit: greatest number of rows.
+        """
+
+    def find_run(self, run_id: str) -> "pa.Table":
+        """The row of ``runs`` of one run; no row if there is none."""
 
 
 class Engine:
@@ -168,19 +196,33 @@ class Engine:
     def reader(self) -> "DuckDBReader":
         """The reader; made when first asked for."""
         if self._reader is None:
-            from lakelineage.query.duckdb.reader import DuckDBReader
-
-            cache = FileCache(self.root, self.settings.lake_id)
-            self._reader = DuckDBReader(self.store, self._folders, cache.local_path)
+            self._reader = self._new_reader()
         return self._reader
 
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> "pa.Table":
-        """Answer SQL over all tables, fresh to the last row of this host.
-
-        Raises:
-            InvalidQuery: the engine refused it.
-        """
+        """Answer SQL over all tables, fresh to the last row of this host."""
         return self.reader.query(sql, params)
+
+    def select_runs(self, where: str, params: Sequence[Any], order: str, limit: int | None = None) -> "pa.Table":
+        """Rows of ``runs``, quickly where few are wanted of many."""
+        return self.reader.select_runs(where, params, order, limit)
+
+    def find_run(self, run_id: str) -> "pa.Table":
+        """The row of ``runs`` of one run; no row if there is none."""
+        return self.reader.find_run(run_id)
+
+    def at(self, moment: int) -> "Past":
+        """The lake as it was at a moment, for reading.
+
+        Args:
+            moment: µs since 1970 UTC; what was ingested up to then is seen.
+        """
+        return Past(self, self._new_reader(moment))
+
+    def _new_reader(self, as_of: int | None = None) -> "DuckDBReader":
+        from lakelineage.query.duckdb.reader import DuckDBReader
+
+        return DuckDBReader(self.store, self._folders, HostCache(self.root, self.settings.lake_id), as_of)
 
     def flush(self) -> None:
         """Commit all that the journals of this host hold at the time of the call.
@@ -236,6 +278,22 @@ class Engine:
             if self._reader is not None:
                 self._reader.close()
             _open_engines.discard(self)
+
+
+class Past:
+    """The lake as it was: what was ingested after a moment is not seen.
+
+    Args:
+        engine: the open lake.
+        reader: that looks up to the moment.
+    """
+
+    def __init__(self, engine: Engine, reader: "DuckDBReader") -> None:
+        self.root = engine.root
+        self.query = reader.query
+        self.select_runs = reader.select_runs
+        self.find_run = reader.find_run
+        self.close = reader.close
 
 
 def _host_name() -> str:

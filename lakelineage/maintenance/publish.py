@@ -27,13 +27,25 @@ class Publisher:
             ConcurrentWrite: another process published at the same time.
         """
         faults.reach("publish.before")
-        fresh = self._engine.reader.unpublished_runs()
-        if fresh.rows.num_rows:
-            self._engine.store.upsert(RUNS, fresh.rows, fresh.watermarks)
+        self._publish_runs()
         for table in CURRENT:
             if table is not RUNS:
                 self._publish_small(table)
         faults.reach("publish.after")
+
+    def _publish_runs(self) -> None:
+        """Some runs at a time, so that a table made anew takes bounded memory. What is held is noted with the last.
+
+        It is noted as it was at the first look: facts that came meanwhile may be held or not.
+        """
+        reader, store = self._engine.reader, self._engine.store
+        fresh = reader.unpublished_runs()
+        watermarks = fresh.watermarks
+        while fresh.more_after is not None:
+            store.upsert(RUNS, fresh.rows, {})
+            fresh = reader.unpublished_runs(fresh.more_after)
+        if watermarks:
+            store.upsert(RUNS, fresh.rows, watermarks)
 
     def _publish_small(self, table: Table) -> None:
         store = self._engine.store

@@ -88,6 +88,8 @@ class Maintenance:
                 tables = tables + [t for t in CURRENT if t not in tables and self._crowded(t)]
             for table in tables:
                 self._compact(table)
+            if publish:
+                self._engine.reader.prepare()
             if vacuum:
                 self._vacuumed = time.monotonic()
                 for table in [*FACTS, *CURRENT]:

@@ -30,6 +30,7 @@ class JournalView:
         self._ends: dict[Segment, int] = {}
         self._pieces: dict[str, dict[Segment, list[Piece]]] = {}
         self._held_states: list[tuple[Segment, int, Piece]] = []
+        self._changes: dict[str, int] = {}
 
     def poll(self) -> None:
         """Read what was journaled since the last poll.
@@ -47,8 +48,9 @@ class JournalView:
     def _forget(self, segment: Segment) -> None:
         """A segment that is gone was committed: the snapshots taken after this poll hold its rows."""
         del self._ends[segment]
-        for by_segment in self._pieces.values():
-            by_segment.pop(segment, None)
+        for name, by_segment in self._pieces.items():
+            if by_segment.pop(segment, None):
+                self._note_change(name)
         self._held_states = [held for held in self._held_states if held[0] != segment]
 
     def _read(self, segment: Segment, stop: int) -> None:
@@ -62,6 +64,7 @@ class JournalView:
                     self._held_states.extend((segment, record.end, piece) for piece in pieces)
                 else:
                     self._pieces.setdefault(name, {}).setdefault(segment, []).extend(pieces)
+                    self._note_change(name)
 
     def _admit_states(self, closings: Mapping[Segment, int]) -> None:
         later = []
@@ -69,9 +72,17 @@ class JournalView:
         for segment, end, piece in self._held_states:
             if end <= closings.get(segment, 0):
                 states.setdefault(segment, []).append(piece)
+                self._note_change(RUNS_HISTORY.name)
             else:
                 later.append((segment, end, piece))
         self._held_states = later
+
+    def _note_change(self, name: str) -> None:
+        self._changes[name] = self._changes.get(name, 0) + 1
+
+    def changes(self, table: Table) -> int:
+        """A number that grows whenever a poll finds other rows of a table."""
+        return self._changes.get(table.name, 0)
 
     def writers(self, table: Table) -> set[str]:
         """Writers that have rows of a table in the journal."""

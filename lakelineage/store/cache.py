@@ -1,4 +1,4 @@
-"""Data files of a remote lake, kept on a local disk. Disposable; shared by the processes of a host."""
+"""What a host keeps of a lake on a local disk to be quick. Disposable; shared by the processes of the host."""
 
 import hashlib
 import os
@@ -9,8 +9,8 @@ from lakelineage.store.delta import DataFile
 from lakelineage.store.root import Root
 
 
-class FileCache:
-    """Local copies of Parquet files, which never change.
+class HostCache:
+    """Folders for what can be made again, and local copies of a remote lake's Parquet files, which never change.
 
     Args:
         root: the lake.
@@ -31,17 +31,21 @@ class FileCache:
             self._download(file, target)
         return str(target)
 
-    def _target(self, file: DataFile) -> Path:
+    def folder(self, name: str) -> Path:
+        """A folder for one kind of thing; it need not exist yet."""
         if self._folder is None:
             from platformdirs import user_cache_path
 
             given = os.environ.get("LAKELINEAGE_CACHE")
             base = Path(given).expanduser().absolute() if given else user_cache_path("lakelineage")
             self._folder = base / self._lake_id
-            self._folder.mkdir(parents=True, exist_ok=True)
-        return self._folder / (hashlib.sha256(file.path.encode()).hexdigest()[:32] + ".parquet")
+        return self._folder / name
+
+    def _target(self, file: DataFile) -> Path:
+        return self.folder("files") / (hashlib.sha256(file.path.encode()).hexdigest()[:32] + ".parquet")
 
     def _download(self, file: DataFile, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent)
         os.close(handle)
         try:

@@ -29,6 +29,8 @@ _PROPERTIES = {
 #: Seconds for which "the next log file does not exist" proves that a table has not changed. It must be well below
 #: the log retention, after which a later log file could exist without the next one.
 _TRUST = 300.0
+#: Columns whose smallest and greatest value of each file are looked at.
+_RANGES = ("writer", "run_id")
 _LOCK_ID = "exclusive"
 #: Commits whose log entries a local lake keeps behind the newest checkpoint (decisions/004).
 _KEPT_COMMITS = 500
@@ -44,6 +46,7 @@ class DataFile:
         num_rows: rows.
         writers: smallest and greatest ``writer`` in it (facts).
         max_seq: greatest ``seq`` in it (facts).
+        run_ids: smallest and greatest ``run_id`` in it, where rows have one.
     """
 
     path: str
@@ -51,6 +54,7 @@ class DataFile:
     num_rows: int
     writers: tuple[str, str] | None
     max_seq: int | None
+    run_ids: tuple[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,16 +193,28 @@ class _Handle:
         import pyarrow as pa
 
         actions = pa.RecordBatchReader.from_stream(delta.get_add_actions(flatten=True)).read_all()
-        wanted = ("path", "size_bytes", "num_records", "min.writer", "max.writer", "max.seq")
+        wanted = (
+            "path",
+            "size_bytes",
+            "num_records",
+            *(f"{e}.{c}" for c in _RANGES for e in ("min", "max")),
+            "max.seq",
+        )
         for row in actions.select([name for name in wanted if name in actions.column_names]).to_pylist():
-            low, high = row.get("min.writer"), row.get("max.writer")
+            writers, run_ids = (_range(row, column) for column in _RANGES)
             yield DataFile(
                 f"{self._uri}/{row['path']}",
                 row["size_bytes"],
                 row["num_records"] or 0,
-                (low, high) if low is not None and high is not None else None,
+                writers,
                 row.get("max.seq"),
+                run_ids,
             )
+
+
+def _range(row: Mapping[str, Any], column: str) -> tuple[str, str] | None:
+    low, high = row.get(f"min.{column}"), row.get(f"max.{column}")
+    return None if low is None or high is None else (low, high)
 
 
 class DeltaStore:

@@ -1,26 +1,33 @@
 """One consistent view over published tables, newer facts and the journal."""
 
-import re
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from lakelineage.errors import InvalidQuery, StorageFailed
-from lakelineage.query.duckdb.views import SOURCES, derived_sql, needed, runs_sql
+from lakelineage.query.duckdb.native import NativeCache
+from lakelineage.query.duckdb.pending import Pending
+from lakelineage.query.duckdb.published import Part, PublishedRuns
+from lakelineage.query.duckdb.session import INTERNAL, Moved, Params, Session, declaration, parquet, text
+from lakelineage.query.duckdb.views import SOURCES, derived_sql, named_in, needed, runs_sql
 from lakelineage.query.journal_view import JournalView
 from lakelineage.store import forks
-from lakelineage.store.delta import DataFile, DeltaStore, TableSnapshot
+from lakelineage.store.cache import HostCache
+from lakelineage.store.delta import DeltaStore, TableSnapshot
 from lakelineage.tables import BY_NAME, CURRENT, RUNS, RUNS_HISTORY, Table
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
 
 _Answer = TypeVar("_Answer")
-_WORD = re.compile(r"\w+")
 _CURRENT_NAMES = {table.name for table in CURRENT}
+#: Up to so many rows are first found, then fetched: the columns of maps are read for these rows alone.
+_FEW = 2_000
+_CHANGED = f"{INTERNAL}.changed"
+_FRESH = f"{INTERNAL}.fresh"
+_FOUND = f"{INTERNAL}.found"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +36,13 @@ class Unpublished:
 
     Attributes:
         rows: with the stored schema of ``runs``.
-        watermarks: application id → number: what the rows (with those published) hold of each source and writer.
+        watermarks: application id → number: what all such rows (with those published) hold of each source and writer.
+        more_after: greatest run id among them if there may be more; None if these are all.
     """
 
     rows: "pa.Table"
     watermarks: dict[str, int]
-
-
-def watermark_id(source: str, writer: str) -> str:
-    """Application id under which ``runs`` notes what it holds of a writer's rows in a source."""
-    return f"{source}/{writer}"
+    more_after: str | None = None
 
 
 class DuckDBReader:
@@ -51,20 +55,26 @@ class DuckDBReader:
     Args:
         store: the lake's tables.
         folders: tells the journal folders of the hosts to be read.
-        fetch: turns the path or URI of a data file into a local path.
+        cache: of this host.
+        as_of: answer as the lake was then (``ingested_at``, µs since 1970 UTC); None means now.
     """
 
-    def __init__(self, store: DeltaStore, folders: Callable[[], list[Path]], fetch: Callable[[DataFile], str]) -> None:
+    def __init__(
+        self, store: DeltaStore, folders: Callable[[], list[Path]], cache: HostCache, as_of: int | None = None
+    ) -> None:
         self._store = store
         self._journal = JournalView(folders)
-        self._fetch = fetch
+        self._fetch = cache.local_path
+        self._as_of = as_of
         self._lock = threading.RLock()
-        self._connection: duckdb.DuckDBPyConnection | None = None
-        self._published = TableSnapshot(-1, (), {})
-        self._file_writers: dict[str, dict[str, int]] = {}
-        self._defined: dict[str, str] = {}
+        self._session = Session()
+        self._published = PublishedRuns(self._session, self._fetch, NativeCache(cache.folder("runs")))
+        self._pending = Pending(self._session, store, self._fetch, cache.folder("writers"))
+        self._seen: dict[str, object] = {}
+        self._parts: list[Part] = []
+        self._changed: frozenset[str] | None = frozenset()
 
-    def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> "pa.Table":
+    def query(self, sql: str, params: Params = ()) -> "pa.Table":
         """Run one SQL statement.
 
         Args:
@@ -76,13 +86,76 @@ class DuckDBReader:
         """
         forks.guard()
         with self._lock:
-            self._check_reads(sql)
-            names = self._names(sql)
-            return self._steadily(lambda: self._answer(names, sql, params))
+            question = self._session.question(sql)
 
-    def _answer(self, names: set[str], sql: str, params: Sequence[Any] | Mapping[str, Any]) -> "pa.Table":
-        self._refresh(names)
-        return self._run(sql, params)
+            def answer() -> "pa.Table":
+                self._refresh(named_in(question) or set(BY_NAME))
+                return self._session.run(question, params)
+
+            return self._steadily(answer)
+
+    def select_runs(self, where: str, params: Params, order: str, limit: int | None) -> "pa.Table":
+        """Rows of ``runs``, quickly where few are wanted of many.
+
+        Args:
+            where: condition over ``runs`` with the alias ``r``; may have subqueries over other tables.
+            params: values for ``?``.
+            order: ``ORDER BY`` terms over ``r``.
+            limit: greatest number of rows.
+        """
+        forks.guard()
+        tail = f"WHERE {where} ORDER BY {order}" + ("" if limit is None else f" LIMIT {limit}")
+
+        def answer() -> "pa.Table":
+            self._refresh({RUNS.name} | named_in(where))
+            if limit is None or limit > _FEW or not all(part.native for part in self._parts):
+                return self._session.run(f"SELECT r.* FROM runs r {tail}", params)
+            places = self._session.run(f"SELECT part, id FROM {_FOUND} r {tail}", params)
+            return self._rows_at(places)
+
+        with self._lock:
+            return self._steadily(answer)
+
+    def find_run(self, run_id: str) -> "pa.Table":
+        """The row of ``runs`` of one run; no row if there is none."""
+        forks.guard()
+
+        def answer() -> "pa.Table":
+            self._refresh({RUNS.name})
+            if self._changed is None:
+                relations = ["runs"]
+            elif run_id in self._changed:
+                relations = [_FRESH]
+            else:
+                relations = [part.relation for part in self._parts if part.may_hold(run_id)] or [_FRESH]
+            scans = (f"SELECT {_columns(RUNS)} FROM {relation} WHERE run_id = $1" for relation in relations)
+            return self._session.run(" UNION ALL ".join(scans), [run_id])
+
+        with self._lock:
+            return self._steadily(answer)
+
+    def _rows_at(self, places: "pa.Table") -> "pa.Table":
+        """Rows by (part, id), in the order given."""
+        import pyarrow as pa
+
+        wanted: dict[int, list[int]] = {}
+        order = list(zip(places.column("part").to_pylist(), places.column("id").to_pylist(), strict=True))
+        for part, row in order:
+            wanted.setdefault(part, []).append(row)
+        scans = [
+            f"SELECT {part} AS __part, rowid AS __id, {_columns(RUNS)} FROM {self._relation(part)} "
+            f"WHERE rowid IN ({', '.join(map(str, rows))})"
+            for part, rows in wanted.items()
+        ]
+        if not scans:
+            return self._session.run(f"SELECT {_columns(RUNS)} FROM {_FRESH} LIMIT 0")
+        found = self._session.run(" UNION ALL ".join(scans))
+        keys = zip(found.column("__part").to_pylist(), found.column("__id").to_pylist(), strict=True)
+        at = {key: i for i, key in enumerate(keys)}
+        return found.drop_columns(["__part", "__id"]).take(pa.array([at[place] for place in order], pa.int64()))
+
+    def _relation(self, part: int) -> str:
+        return _FRESH if part < 0 else self._parts[part].relation
 
     def _steadily(self, attempt: "Callable[[], _Answer]") -> "_Answer":
         """Try again when maintenance moved the tables under a reader."""
@@ -90,186 +163,105 @@ class DuckDBReader:
         for _ in range(5):
             try:
                 return attempt()
-            except _Moved as moved:
+            except Moved as moved:
                 missing = moved.__cause__
                 self._store.distrust()
-                self._defined.clear()
+                self._seen.clear()
+                self._session.forget()
         if missing is not None:  # a file that the statement itself names, most likely
             raise InvalidQuery(f"SQL: {missing}") from missing
         raise StorageFailed("the lake's tables change faster than they can be read; try again")
 
-    def _connect(self) -> "duckdb.DuckDBPyConnection":
-        if self._connection is None:
-            import duckdb
-
-            options: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
-            self._connection = duckdb.connect(":memory:", config=options)
-            self._connection.execute("SET TimeZone = 'UTC'")
-            self._connection.execute("SET parquet_metadata_cache = true")  # data files never change
-        return self._connection
-
-    def _check_reads(self, sql: str) -> None:
-        """Only questions are answered: anything else could change the views that later answers rest on.
-
-        Raises:
-            InvalidQuery: no statement, several, or one that writes or sets something.
-        """
-        import duckdb
-
-        try:
-            statements = self._connect().extract_statements(sql)
-        except duckdb.Error as error:
-            raise InvalidQuery(f"SQL: {error}") from error
-        allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI)  # PIVOT
-        if len(statements) != 1 or statements[0].type not in allowed:
-            raise InvalidQuery(
-                f"SQL: one SELECT (or SHOW, DESCRIBE, EXPLAIN, PIVOT) at a time, not {sql[:80]!r}; to make tables or "
-                "files of an answer, take it to a DuckDB connection of yours, to Polars or to pandas"
-            )
-
-    @staticmethod
-    def _names(sql: str) -> set[str]:
-        """Tables of ours that a statement may name; all of them if it names none (``SHOW TABLES``).
-
-        A name that only occurs as a column or in a text costs a look at a table, and changes no answer.
-        """
-        return {word.lower() for word in _WORD.findall(sql)} & BY_NAME.keys() or set(BY_NAME)
-
-    def _run(self, sql: str, params: Sequence[Any] | Mapping[str, Any]) -> "pa.Table":
-        import duckdb
-
-        given: Any = params if isinstance(params, Mapping) else list(params)
-        try:
-            result: Any = self._connect().sql(sql, params=given) if given else self._connect().sql(sql)
-            rows: pa.Table = result.to_arrow_table()
-            return rows
-        except duckdb.IOException as error:
-            if "No files found" in str(error) or "No such file" in str(error):
-                raise _Moved from error
-            raise InvalidQuery(f"SQL: {error}") from error
-        except duckdb.Error as error:
-            raise InvalidQuery(f"SQL: {error}") from error
-
     def _refresh(self, names: set[str]) -> None:
-        """Make the views that a query needs, all of one moment."""
+        """Make the views that a query needs, all of one moment. What has not changed since the last time stays."""
         self._journal.poll()
-        if RUNS.name in names:
-            self._published = self._store.snapshot(RUNS)
+        published = self._store.snapshot(RUNS) if RUNS.name in names else None
         snapshots = self._snapshots(needed(names))
         for name, snapshot in snapshots.items():
-            self._define_fact(BY_NAME[name], snapshot, self._journal.rows(BY_NAME[name], snapshot.covered))
+            state = (snapshot.version, self._journal.changes(BY_NAME[name]))
+            if self._seen.get(name) != state:
+                self._define_fact(BY_NAME[name], snapshot, self._journal.rows(BY_NAME[name], snapshot.covered))
+                self._seen[name] = state
         for name in names & _CURRENT_NAMES:
-            if name == RUNS.name:
-                self._define_runs(self._published, snapshots)
-            else:
-                self._define(name, derived_sql(BY_NAME[name]))
+            if name != RUNS.name:
+                self._session.define(name, derived_sql(BY_NAME[name]))
+        if published is not None:
+            moment = (published.version, *(self._seen[source] for source in SOURCES[RUNS.name]))
+            if self._seen.get(RUNS.name) != moment or not all(part.native for part in self._parts):
+                self._define_runs(published, snapshots)
+                self._seen[RUNS.name] = moment
 
     def _snapshots(self, names: Iterable[str]) -> dict[str, TableSnapshot]:
         """Snapshots of facts, ``runs_history`` first."""
         ordered = sorted(names, key=lambda name: name != RUNS_HISTORY.name)
         return {n: self._store.snapshot(BY_NAME[n], self._journal.writers(BY_NAME[n])) for n in ordered}
 
-    def _define(self, name: str, sql: str) -> None:
-        if self._defined.get(name) != sql:  # binding a view opens its files
-            self._connect().execute(f'CREATE OR REPLACE VIEW "{name}" AS {sql}')
-            self._defined[name] = sql
-
     def _define_fact(self, table: Table, snapshot: TableSnapshot, journaled: "pa.Table") -> None:
-        journal_name = f"__journal_{table.name}"
-        self._connect().register(journal_name, journaled)
-        scans = [f"SELECT * FROM {journal_name}"]
+        self._session.register(f"__journal_{table.name}", journaled)
+        # The journaled rows have every column, and by name the files of older formats get those that they lack.
+        sql = f"SELECT * FROM __journal_{table.name}"
         if snapshot.files:
-            scans.insert(0, f"SELECT {_column_list(table)} FROM {self._scan(snapshot.files)}")
-        self._define(table.name, " UNION ALL ".join(scans))
-
-    def _scan(self, files: Iterable[DataFile]) -> str:
-        paths = ", ".join("'" + self._fetch(file).replace("'", "''") + "'" for file in files)
-        return f"read_parquet([{paths}], union_by_name = true, hive_partitioning = false)"
+            sql += f" UNION ALL BY NAME SELECT * FROM {parquet(map(self._fetch, snapshot.files))}"
+        if self._as_of is not None:
+            sql = f"SELECT * FROM ({sql}) WHERE ingested_at <= make_timestamptz({self._as_of})"
+        self._session.define(table.name, sql)
 
     def _define_runs(self, published: TableSnapshot, snapshots: Mapping[str, TableSnapshot]) -> None:
-        if published.version < 0 or not published.files:
-            self._define(RUNS.name, runs_sql(None))
-            return
-        self._register_changed(snapshots)
-        self._define("__runs_changed", runs_sql("__changed"))
-        columns = _column_list(RUNS)
-        self._define(
-            RUNS.name,
-            f"SELECT {columns} FROM {self._scan(published.files)} WHERE run_id NOT IN (SELECT run_id FROM __changed) "
-            f"UNION ALL SELECT {columns} FROM __runs_changed",
-        )
+        """Published rows but those of changed runs, and the rows of changed runs, derived anew from their facts."""
+        scans, _ = self._pending.changed(published, snapshots)
+        sources = [f"__journal_{source}" for source in SOURCES[RUNS.name]]
+        scans += [f"SELECT run_id FROM {name}" for name in sources]
+        self._parts = self._published.parts(published.files)
+        if self._as_of is not None:
+            later = f"WHERE updated_at > make_timestamptz({self._as_of})"
+            scans += [f"SELECT run_id FROM {part.relation} {later}" for part in self._parts]
+        self._derive(" UNION ".join(scans))
+        chosen = "" if self._changed == frozenset() else f" WHERE run_id NOT IN (SELECT run_id FROM {_CHANGED})"
+        columns = _columns(RUNS)
+        relations = [(i, part.relation, chosen) for i, part in enumerate(self._parts)] + [(-1, _FRESH, "")]
+        rows = (f"SELECT {columns} FROM {relation}{where}" for _, relation, where in relations)
+        self._session.define(RUNS.name, " UNION ALL ".join(rows))
+        if all(part.native for part in self._parts):
+            found = (f"SELECT {i} AS part, rowid AS id, {columns} FROM {rel}{where}" for i, rel, where in relations)
+            self._session.define(_FOUND, " UNION ALL ".join(found))
 
-    def _register_changed(self, snapshots: Mapping[str, TableSnapshot]) -> dict[str, int]:
-        """Make ``__changed``, the runs with rows that are not published; returns the numbers that those rows reach."""
-        reached: dict[str, int] = {}
-        scans: list[str] = []
-        for source in SOURCES[RUNS.name]:
-            pending, numbers = self._pending(source, snapshots[source].files)
-            reached.update(numbers)
-            if pending:
-                scans.append(self._changed_in(source, pending))
-            scans.append(f"SELECT run_id FROM __journal_{source}")
-        rows = self._connect().sql(" UNION ".join(scans)).to_arrow_table()
-        self._connect().register("__changed", rows)
-        return reached
+    def _derive(self, changed: str) -> None:
+        """Make the tables of changed runs and of their rows."""
+        self._session.execute(f"CREATE OR REPLACE TABLE {_CHANGED} AS {changed}")
+        self._session.execute(f"CREATE OR REPLACE TABLE {_FRESH} ({declaration(RUNS)})")
+        ids = self._session.run(f"SELECT run_id FROM {_CHANGED} LIMIT {_FEW + 1}").column("run_id").to_pylist()
+        self._changed = frozenset(ids) if len(ids) <= _FEW else None
+        if ids:
+            self._session.execute(f"INSERT INTO {_FRESH} BY NAME {runs_sql(_CHANGED)}")
 
-    def _changed_in(self, source: str, pending: Sequence[DataFile]) -> str:
-        import pyarrow as pa
+    def unpublished_runs(self, after: str = "", limit: int = 50_000) -> Unpublished:
+        """What a publish of ``runs`` has to write: from Delta tables alone, so that every engine agrees with it.
 
-        writers = sorted({w for file in pending for w in self._writers_of(file)})
-        marks = self._published_marks(source, writers)
-        name = f"__marks_{source}"
-        numbers = pa.array([marks.get(w, 0) for w in writers], pa.int64())
-        self._connect().register(name, pa.table({"writer": pa.array(writers, pa.string()), "mark": numbers}))
-        return f"SELECT run_id FROM {self._scan(pending)} JOIN {name} USING (writer) WHERE seq > mark"
-
-    def _published_marks(self, source: str, writers: Iterable[str]) -> dict[str, int]:
-        ids = {watermark_id(source, w): w for w in writers}
-        snapshot = self._store.snapshot(RUNS, ids)
-        if snapshot.version != self._published.version:
-            raise _Moved
-        return {ids[i]: n for i, n in snapshot.covered.items()}
-
-    def _pending(self, source: str, files: Iterable[DataFile]) -> tuple[list[DataFile], dict[str, int]]:
-        """Files with rows that ``runs`` does not hold yet, and the numbers that they reach, by application id."""
-        known = {file: self._writers_of(file) for file in files}
-        marks = self._published_marks(source, {w for writers in known.values() for w in writers})
-        pending = [f for f, writers in known.items() if any(n > marks.get(w, 0) for w, n in writers.items())]
-        reached: dict[str, int] = {}
-        for file in pending:
-            for writer, number in known[file].items():
-                key = watermark_id(source, writer)
-                reached[key] = max(number, reached.get(key, marks.get(writer, 0)))
-        return pending, reached
-
-    def _writers_of(self, file: DataFile) -> dict[str, int]:
-        """Greatest number of each writer in a file. Files never change, so the answer is kept."""
-        known = self._file_writers.get(file.path)
-        if known is None:
-            known = self._file_writers[file.path] = self._read_writers(file)
-        return known
-
-    def _read_writers(self, file: DataFile) -> dict[str, int]:
-        if file.writers is not None and file.writers[0] == file.writers[1] and file.max_seq is not None:
-            return {file.writers[0]: file.max_seq}
-        sql = f"SELECT writer, max(seq) AS seq FROM {self._scan([file])} GROUP BY writer"
-        return {row["writer"]: row["seq"] for row in self._run(sql, ()).to_pylist()}
-
-    def unpublished_runs(self) -> Unpublished:
-        """What a publish of ``runs`` has to write: from Delta tables alone, so that every engine agrees with it."""
+        Args:
+            after: only runs with a greater id.
+            limit: of so many runs at most, in the order of their ids.
+        """
         forks.guard()
         with self._lock:
-            return self._steadily(self._unpublished_runs)
+            return self._steadily(lambda: self._unpublished_runs(after, limit))
 
-    def _unpublished_runs(self) -> Unpublished:
-        self._published = self._store.snapshot(RUNS)
+    def _unpublished_runs(self, after: str, limit: int) -> Unpublished:
+        published = self._store.snapshot(RUNS)
         snapshots = self._define_committed(RUNS)
-        reached = self._register_changed(snapshots)
-        rows = self._run(runs_sql("__changed"), ())
-        return Unpublished(rows.select(RUNS.schema.names).cast(RUNS.schema), reached)
+        scans, reached = self._pending.changed(published, snapshots)
+        scans.append("SELECT run_id FROM runs_history WHERE false")
+        self._derive(f"FROM ({' UNION '.join(scans)}) WHERE run_id > {text(after)} ORDER BY run_id LIMIT {limit}")
+        rows = self._session.run(f"SELECT {_columns(RUNS)} FROM {_FRESH}")
+        last = self._session.run(f"SELECT max(run_id) AS last, count(*) AS n FROM {_CHANGED}").to_pylist()[0]
+        return Unpublished(rows.cast(RUNS.schema), reached, last["last"] if last["n"] == limit else None)
+
+    def prepare(self) -> None:
+        """Make the next reads of this host quick: called after publishing."""
+        self._published.prepare(self._store.snapshot(RUNS).files)
 
     def _define_committed(self, table: Table) -> dict[str, TableSnapshot]:
         """Views of the facts that a current table derives from, without the journal."""
+        self._seen.clear()
         snapshots = self._snapshots(SOURCES[table.name])
         for source, snapshot in snapshots.items():
             self._define_fact(BY_NAME[source], snapshot, BY_NAME[source].empty())
@@ -283,21 +275,17 @@ class DuckDBReader:
 
     def _derived(self, table: Table) -> "pa.Table":
         self._define_committed(table)
-        rows = self._run(derived_sql(table), ())
+        rows = self._session.run(derived_sql(table))
         return rows.select(table.schema.names).cast(table.schema)
 
     def close(self) -> None:
         """Let go of the engine's memory."""
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
-            self._defined.clear()
+            self._session.close()
+            self._published.forget()
+            self._parts = []
+            self._seen.clear()
 
 
-class _Moved(Exception):
-    """Maintenance removed a file, or published anew, between two looks of one read."""
-
-
-def _column_list(table: Table) -> str:
+def _columns(table: Table) -> str:
     return ", ".join(f'"{column.name}"' for column in table.all_columns)

@@ -1,6 +1,9 @@
 """SQL that derives the current tables from the facts."""
 
+import re
+
 from lakelineage.tables import (
+    BY_NAME,
     EXPERIMENTS,
     MODEL_VERSIONS,
     REGISTERED_MODELS,
@@ -17,6 +20,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     MODEL_VERSIONS.name: ("model_versions_history", "aliases_history"),
 }
 
+_WORD = re.compile(r"\w+")
 _ORDER = "ingested_at, writer, seq"
 _NEWEST_FIRST = "ingested_at DESC, writer DESC, seq DESC"
 
@@ -96,6 +100,14 @@ def derived_sql(table: Table) -> str:
         REGISTERED_MODELS.name: REGISTERED_MODELS_SQL,
         MODEL_VERSIONS.name: MODEL_VERSIONS_SQL,
     }[table.name]
+
+
+def named_in(sql: str) -> set[str]:
+    """Tables of ours that a statement may name.
+
+    A name that only occurs as a column or in a text costs a look at a table, and changes no answer.
+    """
+    return {word.lower() for word in _WORD.findall(sql)} & BY_NAME.keys()
 
 
 def needed(names: set[str]) -> set[str]:

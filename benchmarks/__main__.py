@@ -4,14 +4,33 @@ import argparse
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
-from benchmarks import flat_costs, logging_costs
+from benchmarks import flat_costs, logging_costs, search_costs
 from benchmarks.measure import Report
 
 #: small proves that everything runs; full is what claims are made from.
-SIZES = {
-    "small": {"times": 200, "runs": 40, "points": 100_000, "flat_points": 12_000, "flushes": 120},
-    "full": {"times": 2_000, "runs": 400, "points": 1_000_000, "flat_points": 1_000_000, "flushes": 10_000},
+SIZES: dict[str, dict[str, Any]] = {
+    "small": {
+        "times": 200,
+        "runs": 40,
+        "points": 100_000,
+        "flat_points": 12_000,
+        "flushes": 120,
+        "decades": [1_000, 3_000],
+        "many": 3_000,
+        "peer": [1_000],
+    },
+    "full": {
+        "times": 2_000,
+        "runs": 400,
+        "points": 1_000_000,
+        "flat_points": 1_000_000,
+        "flushes": 10_000,
+        "decades": [1_000, 10_000, 100_000, 1_000_000],
+        "many": 100_000,
+        "peer": [1_000, 10_000, 100_000],
+    },
 }
 
 
@@ -33,12 +52,20 @@ def main() -> None:
                 lambda folder: logging_costs.bulk(report, folder, size["points"]),
                 lambda folder: logging_costs.seen_by_others(report, folder),
                 lambda folder: flat_costs.many_small_flushes(report, folder, size["flat_points"], size["flushes"]),
+                lambda folder: searching(report, folder, size),
             )
         ):
             folder = Path(name, str(number))
             folder.mkdir()
             act(folder)
     report.write(Path(__file__).parent / "results" / f"{arguments.size}.json")
+
+
+def searching(report: Report, folder: Path, size: dict[str, Any]) -> None:
+    """All about search, on the same lakes."""
+    search_costs.by_size(report, folder, size["decades"], times=20)
+    search_costs.logging_beside_many(report, folder, size["many"], times=5)
+    search_costs.mlflow_by_size(report, folder, size["peer"])
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from lakelineage.tables import METRICS, PARAMS, RUNS_HISTORY, Table
 #: Metrics and params of each run.
 KEYS = 10
 _AT_ONCE = 5_000
-_MODELS = ("tree", "forest", "linear", "ridge", "net", "boost", "bayes", "knn", "svm", "mean")
+#: Values of the param "model".
+MODELS = ("tree", "forest", "linear", "ridge", "net", "boost", "bayes", "knn", "svm", "mean")
 
 
 def metric_keys() -> list[str]:
@@ -57,9 +58,9 @@ def _changes(first: int, count: int, experiments: list[str], begin: int, seed: i
     started = begin + (first + np.arange(count)) * 1_000
     every = np.repeat(np.arange(count), KEYS)
     run_column = pa.array(run_ids).take(pa.array(every))
-    models = rng.integers(0, len(_MODELS), count)
+    models = rng.integers(0, len(MODELS), count)
     values = rng.integers(0, 1_000, (count, KEYS)).astype(str).astype(object)
-    values[:, 0] = [_MODELS[i] for i in models]
+    values[:, 0] = [MODELS[i] for i in models]
     yield _batch(PARAMS, run_id=run_column, key=param_keys() * count, value=list(values.ravel()))
     yield _batch(
         METRICS,

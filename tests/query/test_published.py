@@ -191,8 +191,9 @@ def test_show_tables_lists_what_users_can_ask(lake: ll.Lake) -> None:
 ACTS = st.sampled_from(["run", "metric", "param", "tag", "untag", "end", "flush", "maintain", "look"])
 
 
+@pytest.mark.slow
 @given(acts=st.lists(st.tuples(ACTS, st.integers(0, 3)), min_size=5, max_size=25), small=st.sampled_from([1, 2_000]))
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_the_past_is_answered_as_it_was_answered_then(
     tmp_path_factory: pytest.TempPathFactory, acts: list[tuple[str, int]], small: int
 ) -> None:

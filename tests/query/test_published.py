@@ -46,7 +46,7 @@ def from_facts(lake: ll.Lake) -> list[str]:
     """What the facts alone say: the published table is not asked."""
     from lakelineage.query.duckdb.views import runs_sql
 
-    return plain(lake.sql(runs_sql(None)).select(RUNS.schema.names))
+    return plain(lake.sql(runs_sql()).select(RUNS.schema.names))
 
 
 def test_publishing_leaves_a_copy_for_the_next_readers(lake: ll.Lake, lake_path: Path, large: None) -> None:

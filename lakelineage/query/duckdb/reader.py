@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from lakelineage.errors import InvalidQuery, StorageFailed
+from lakelineage.query.duckdb.fresh import CHANGED, FRESH, FreshRuns
 from lakelineage.query.duckdb.native import NativeCache
 from lakelineage.query.duckdb.pending import Pending
 from lakelineage.query.duckdb.published import Part, PublishedRuns
-from lakelineage.query.duckdb.session import INTERNAL, Moved, Params, Session, declaration, parquet, text
-from lakelineage.query.duckdb.views import SOURCES, derived_sql, named_in, needed, runs_sql
+from lakelineage.query.duckdb.session import INTERNAL, Moved, Params, Session, parquet, text
+from lakelineage.query.duckdb.views import SOURCES, derived_sql, named_in, needed
 from lakelineage.query.journal_view import JournalView
 from lakelineage.store import forks
 from lakelineage.store.cache import HostCache
@@ -25,8 +26,6 @@ _Answer = TypeVar("_Answer")
 _CURRENT_NAMES = {table.name for table in CURRENT}
 #: Up to so many rows are first found, then fetched: the columns of maps are read for these rows alone.
 _FEW = 2_000
-_CHANGED = f"{INTERNAL}.changed"
-_FRESH = f"{INTERNAL}.fresh"
 _FOUND = f"{INTERNAL}.found"
 
 
@@ -71,8 +70,8 @@ class DuckDBReader:
         self._published = PublishedRuns(self._session, self._fetch, NativeCache(cache.folder("runs")))
         self._pending = Pending(self._session, store, self._fetch, cache.folder("writers"))
         self._seen: dict[str, object] = {}
+        self._fresh = FreshRuns(self._session, self._fetch, as_of)
         self._parts: list[Part] = []
-        self._changed: frozenset[str] | None = frozenset()
 
     def query(self, sql: str, params: Params = ()) -> "pa.Table":
         """Run one SQL statement.
@@ -122,12 +121,12 @@ class DuckDBReader:
 
         def answer() -> "pa.Table":
             self._refresh({RUNS.name})
-            if self._changed is None:
+            if self._fresh.changed is None:
                 relations = ["runs"]
-            elif run_id in self._changed:
-                relations = [_FRESH]
+            elif run_id in self._fresh.changed:
+                relations = [FRESH]
             else:
-                relations = [part.relation for part in self._parts if part.may_hold(run_id)] or [_FRESH]
+                relations = [part.relation for part in self._parts if part.may_hold(run_id)] or [FRESH]
             scans = (f"SELECT {_columns(RUNS)} FROM {relation} WHERE run_id = $1" for relation in relations)
             return self._session.run(" UNION ALL ".join(scans), [run_id])
 
@@ -148,14 +147,14 @@ class DuckDBReader:
             for part, rows in wanted.items()
         ]
         if not scans:
-            return self._session.run(f"SELECT {_columns(RUNS)} FROM {_FRESH} LIMIT 0")
+            return self._session.run(f"SELECT {_columns(RUNS)} FROM {FRESH} LIMIT 0")
         found = self._session.run(" UNION ALL ".join(scans))
         keys = zip(found.column("__part").to_pylist(), found.column("__id").to_pylist(), strict=True)
         at = {key: i for i, key in enumerate(keys)}
         return found.drop_columns(["__part", "__id"]).take(pa.array([at[place] for place in order], pa.int64()))
 
     def _relation(self, part: int) -> str:
-        return _FRESH if part < 0 else self._parts[part].relation
+        return FRESH if part < 0 else self._parts[part].relation
 
     def _steadily(self, attempt: "Callable[[], _Answer]") -> "_Answer":
         """Try again when maintenance moved the tables under a reader."""
@@ -168,6 +167,7 @@ class DuckDBReader:
                 self._store.distrust()
                 self._seen.clear()
                 self._session.forget()
+                self._fresh.forget()
         if missing is not None:  # a file that the statement itself names, most likely
             raise InvalidQuery(f"SQL: {missing}") from missing
         raise StorageFailed("the lake's tables change faster than they can be read; try again")
@@ -197,9 +197,9 @@ class DuckDBReader:
         return {n: self._store.snapshot(BY_NAME[n], self._journal.writers(BY_NAME[n])) for n in ordered}
 
     def _define_fact(self, table: Table, snapshot: TableSnapshot, journaled: "pa.Table") -> None:
-        self._session.register(f"__journal_{table.name}", journaled)
+        self._session.register(_journaled(table.name), journaled)
         # The journaled rows have every column, and by name the files of older formats get those that they lack.
-        sql = f"SELECT * FROM __journal_{table.name}"
+        sql = f"SELECT * FROM {_journaled(table.name)}"
         if snapshot.files:
             sql += f" UNION ALL BY NAME SELECT * FROM {parquet(map(self._fetch, snapshot.files))}"
         if self._as_of is not None:
@@ -209,30 +209,20 @@ class DuckDBReader:
     def _define_runs(self, published: TableSnapshot, snapshots: Mapping[str, TableSnapshot]) -> None:
         """Published rows but those of changed runs, and the rows of changed runs, derived anew from their facts."""
         scans, _ = self._pending.changed(published, snapshots)
-        sources = [f"__journal_{source}" for source in SOURCES[RUNS.name]]
-        scans += [f"SELECT run_id FROM {name}" for name in sources]
+        scans += [f"SELECT run_id FROM {_journaled(source)}" for source in SOURCES[RUNS.name]]
         self._parts = self._published.parts(published.files)
         if self._as_of is not None:
             later = f"WHERE updated_at > make_timestamptz({self._as_of})"
             scans += [f"SELECT run_id FROM {part.relation} {later}" for part in self._parts]
-        self._derive(" UNION ".join(scans))
-        chosen = "" if self._changed == frozenset() else f" WHERE run_id NOT IN (SELECT run_id FROM {_CHANGED})"
+        self._fresh.derive(" UNION ".join(scans), snapshots, _journaled)
+        chosen = "" if self._fresh.changed == frozenset() else f" WHERE run_id NOT IN (SELECT run_id FROM {CHANGED})"
         columns = _columns(RUNS)
-        relations = [(i, part.relation, chosen) for i, part in enumerate(self._parts)] + [(-1, _FRESH, "")]
+        relations = [(i, part.relation, chosen) for i, part in enumerate(self._parts)] + [(-1, FRESH, "")]
         rows = (f"SELECT {columns} FROM {relation}{where}" for _, relation, where in relations)
         self._session.define(RUNS.name, " UNION ALL ".join(rows))
         if all(part.native for part in self._parts):
             found = (f"SELECT {i} AS part, rowid AS id, {columns} FROM {rel}{where}" for i, rel, where in relations)
             self._session.define(_FOUND, " UNION ALL ".join(found))
-
-    def _derive(self, changed: str) -> None:
-        """Make the tables of changed runs and of their rows."""
-        self._session.execute(f"CREATE OR REPLACE TABLE {_CHANGED} AS {changed}")
-        self._session.execute(f"CREATE OR REPLACE TABLE {_FRESH} ({declaration(RUNS)})")
-        ids = self._session.run(f"SELECT run_id FROM {_CHANGED} LIMIT {_FEW + 1}").column("run_id").to_pylist()
-        self._changed = frozenset(ids) if len(ids) <= _FEW else None
-        if ids:
-            self._session.execute(f"INSERT INTO {_FRESH} BY NAME {runs_sql(_CHANGED)}")
 
     def unpublished_runs(self, after: str = "", limit: int = 50_000) -> Unpublished:
         """What a publish of ``runs`` has to write: from Delta tables alone, so that every engine agrees with it.
@@ -250,9 +240,10 @@ class DuckDBReader:
         snapshots = self._define_committed(RUNS)
         scans, reached = self._pending.changed(published, snapshots)
         scans.append("SELECT run_id FROM runs_history WHERE false")
-        self._derive(f"FROM ({' UNION '.join(scans)}) WHERE run_id > {text(after)} ORDER BY run_id LIMIT {limit}")
-        rows = self._session.run(f"SELECT {_columns(RUNS)} FROM {_FRESH}")
-        last = self._session.run(f"SELECT max(run_id) AS last, count(*) AS n FROM {_CHANGED}").to_pylist()[0]
+        changed = f"FROM ({' UNION '.join(scans)}) WHERE run_id > {text(after)} ORDER BY run_id LIMIT {limit}"
+        self._fresh.derive(changed, snapshots, _journaled)
+        rows = self._session.run(f"SELECT {_columns(RUNS)} FROM {FRESH}")
+        last = self._session.run(f"SELECT max(run_id) AS last, count(*) AS n FROM {CHANGED}").to_pylist()[0]
         return Unpublished(rows.cast(RUNS.schema), reached, last["last"] if last["n"] == limit else None)
 
     def prepare(self) -> None:
@@ -283,8 +274,14 @@ class DuckDBReader:
         with self._lock:
             self._session.close()
             self._published.forget()
+            self._fresh.forget()
             self._parts = []
             self._seen.clear()
+
+
+def _journaled(name: str) -> str:
+    """Name of the journaled rows of a table."""
+    return f"__journal_{name}"
 
 
 def _columns(table: Table) -> str:

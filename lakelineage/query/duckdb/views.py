@@ -1,6 +1,7 @@
 """SQL that derives the current tables from the facts."""
 
 import re
+from collections.abc import Callable
 
 from lakelineage.tables import (
     BY_NAME,
@@ -22,6 +23,13 @@ SOURCES: dict[str, tuple[str, ...]] = {
 
 _WORD = re.compile(r"\w+")
 _ORDER = "ingested_at, writer, seq"
+#: How each source of ``runs`` picks, of the rows of a run (and key), the one that holds.
+_PICKS = {
+    "runs_history": ("arg_max", _ORDER),
+    "params": ("arg_min", _ORDER),
+    "metrics": ("arg_max", f"step, timestamp, {_ORDER}"),
+    "tags_history": ("arg_max", _ORDER),
+}
 _NEWEST_FIRST = "ingested_at DESC, writer DESC, seq DESC"
 
 EXPERIMENTS_SQL = f"""
@@ -55,22 +63,23 @@ QUALIFY row_number() OVER (PARTITION BY h.name, h.version ORDER BY {_NEWEST_FIRS
 """
 
 
-def runs_sql(only: str | None) -> str:
+def runs_sql(place: Callable[[str], str] = lambda source: source, only: str | None = None) -> str:
     """SQL of ``runs`` from the facts.
 
     Args:
+        place: name of a source → relation that has its rows.
         only: name of a relation with the ``run_id`` of the runs to derive; None derives all.
     """
     chosen = f"WHERE run_id IN (SELECT run_id FROM {only})" if only else ""
     own = ", ".join(f"s.{name}" for name in RUNS_HISTORY.names)
     return f"""
 WITH state AS (
-  SELECT * FROM runs_history {chosen}
+  SELECT * FROM {place("runs_history")} {chosen}
   QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY {_NEWEST_FIRST}) = 1
 ),
-{_map_cte("param", "params", "arg_min", _ORDER, chosen)},
-{_map_cte("metric", "metrics", "arg_max", f"step, timestamp, {_ORDER}", chosen)},
-{_map_cte("tag", "tags_history", "arg_max", _ORDER, chosen)}
+{_map_cte("param", place("params"), *_PICKS["params"], chosen)},
+{_map_cte("metric", place("metrics"), *_PICKS["metrics"], chosen)},
+{_map_cte("tag", place("tags_history"), *_PICKS["tags_history"], chosen)}
 SELECT {own},
   coalesce(param.entries, MAP {{}}) AS params,
   coalesce(metric.entries, MAP {{}}) AS metrics,
@@ -79,6 +88,21 @@ SELECT {own},
 FROM state s
 LEFT JOIN param USING (run_id) LEFT JOIN metric USING (run_id) LEFT JOIN tag USING (run_id)
 """
+
+
+def deciding_sql(source: str, rows: str) -> str:
+    """Of some rows of a source of ``runs`` those that decide what ``runs`` says: one holds, one was seen last.
+
+    Args:
+        source: which.
+        rows: SQL of the rows.
+    """
+    pick, order = _PICKS[source]
+    key = "run_id, key" if source != RUNS_HISTORY.name else "run_id"
+    return f"""
+SELECT DISTINCT unnest(row) FROM (
+  SELECT unnest([{pick}(r, row({order})), arg_max(r, row({_ORDER}))]) AS row FROM ({rows}) r GROUP BY {key}
+)"""
 
 
 def _map_cte(name: str, source: str, pick: str, order: str, chosen: str) -> str:

@@ -99,9 +99,10 @@ def deciding_sql(source: str, rows: str) -> str:
     """
     pick, order = _PICKS[source]
     key = "run_id, key" if source != RUNS_HISTORY.name else "run_id"
+    # DISTINCT beside the unnesting of a struct would compare the first column alone (DuckDB 2.0).
     return f"""
-SELECT DISTINCT unnest(row) FROM (
-  SELECT unnest([{pick}(r, row({order})), arg_max(r, row({_ORDER}))]) AS row FROM ({rows}) r GROUP BY {key}
+SELECT unnest(row) FROM (
+  SELECT DISTINCT unnest([{pick}(r, row({order})), arg_max(r, row({_ORDER}))]) AS row FROM ({rows}) r GROUP BY {key}
 )"""
 
 

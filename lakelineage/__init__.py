@@ -17,7 +17,7 @@ from lakelineage import errors
 if TYPE_CHECKING:
     from lakelineage.lake import Lake
     from lakelineage.lake import open_lake as open  # noqa: A004 - the public name is ll.open
-    from lakelineage.run import PastRun, Run
+    from lakelineage.run import PastRun, Run, active_run
     from lakelineage.snapshots import Snapshot
 
 __version__ = "0.1.0"
@@ -28,10 +28,11 @@ _HOMES = {
     "PastRun": ("lakelineage.run", "PastRun"),
     "Run": ("lakelineage.run", "Run"),
     "Snapshot": ("lakelineage.snapshots", "Snapshot"),
+    "active_run": ("lakelineage.run", "active_run"),
     "open": ("lakelineage.lake", "open_lake"),
 }
 
-__all__ = ["Lake", "PastRun", "Run", "Snapshot", "errors", "open"]
+__all__ = ["Lake", "PastRun", "Run", "Snapshot", "active_run", "errors", "open"]
 
 
 def __getattr__(name: str) -> Any:

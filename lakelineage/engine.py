@@ -305,7 +305,7 @@ def _host_name() -> str:
 _open_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
 
-def _close_all() -> None:
+def close_all() -> None:
     """At the end of the process: commit what is journaled, so that other engines see it at once."""
     for engine in list(_open_engines):
         if engine._pid != os.getpid():
@@ -319,4 +319,4 @@ def _close_all() -> None:
             )
 
 
-atexit.register(_close_all)
+atexit.register(close_all)

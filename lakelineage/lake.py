@@ -1,18 +1,19 @@
 """The public face of a lake: one object whose methods are the verbs."""
 
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overload
 
 from lakelineage.engine import Engine
 from lakelineage.errors import InvalidInput
 from lakelineage.maintenance.run import Maintenance
-from lakelineage.model.values import Durability, RunStatus
-from lakelineage.run import PastRun, Run
-from lakelineage.tracking import search, start
+from lakelineage.model.values import Durability, Lifecycle
+from lakelineage.run import PastRun, Run, active_run, begin
+from lakelineage.tracking import ids, search, start, started
+from lakelineage.tracking import system_metrics as sampling
 from lakelineage.tracking.experiments import DEFAULT_NAME, Experiments
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from lakelineage.registry import Models
     from lakelineage.snapshots import Snapshot
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 class Lake:
     """An open lake. Made by :func:`lakelineage.open`; safe to share between threads."""
@@ -32,8 +36,7 @@ class Lake:
         self._maintenance = Maintenance(engine)
         engine.after_drain = self._maintenance.after_drain
         engine.before_close = self._maintenance.before_close
-        engine.at_exit = self._end_runs
-        self._started: list[Run] = []
+        engine.at_exit = partial(started.end_runs, engine)
         self.experiments = Experiments(engine)
 
     @property
@@ -53,48 +56,142 @@ class Lake:
         *,
         tags: Mapping[str, Any] | None = None,
         parent: Run | str | None = None,
+        system_metrics: bool | float | None = None,
     ) -> Run:
         """Start a run.
 
-        It ends with :meth:`Run.end`, with the ``with`` block, or at the latest when the program does.
+        It ends with :meth:`Run.end`, with the ``with`` block, or at the latest when the program does: FINISHED, FAILED
+        with the traceback if an exception ends it, or KILLED by SIGTERM. The first run that the main thread starts
+        installs a handler for that signal; one that the program installed itself is kept and called.
 
         Args:
-            experiment: name; the experiment is created if there is none.
+            experiment: name; the experiment is created if there is none, or if the one of this name was deleted.
             name: name for people.
             tags: tags to begin with.
-            parent: run (or its id) that this one is part of.
+            parent: run (or its id, or a unique beginning of it) that this one is part of.
+            system_metrics: True samples CPU, memory, disk, network and (extra ``gpu``) NVIDIA GPUs of the machine every
+                10 s, a number every so many seconds; False does not; default what the variable
+                ``LAKELINEAGE_SYSTEM_METRICS`` says (true, false, or seconds). Metrics have MLflow's names.
 
         Raises:
             InvalidInput: a name or tag cannot be kept.
+            RunNotFound: no run has an id that begins as ``parent`` does.
         """
+        seconds = sampling.interval(system_metrics)
         experiment_id = self.experiments.id_of(experiment)
-        parent_id = parent.id if isinstance(parent, Run) else parent
-        run = Run(self._engine, start.new_run(self._engine, experiment_id, name, tags, parent_id), {})
-        self._started = [*(r for r in self._started if not r.status.ended), run]
+        parent_id = parent.id if isinstance(parent, Run) else parent and ids.full_id(self._engine, parent)
+        run = begin(self._engine, experiment_id, name, tags, parent_id)
+        if seconds is not None:
+            sampling.start(run, seconds)
         return run
 
-    def _end_runs(self) -> None:
-        """At the end of the program: end the runs that it started and forgot, as FAILED if an exception ended it."""
-        failed = getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
-        for run in self._started:
-            if not run.status.ended:
-                run.end(RunStatus.FAILED if failed else RunStatus.FINISHED)
+    @overload
+    def track(self, function: Callable[P, T], /) -> Callable[P, T]: ...
 
-    def resume_run(self, run_id: str) -> Run:
-        """Go on logging to a run; one that had ended is active again.
+    @overload
+    def track(
+        self,
+        *,
+        experiment: str = ...,
+        name: str | None = ...,
+        tags: Mapping[str, Any] | None = ...,
+        log_args: bool | Sequence[str] = ...,
+    ) -> Callable[[Callable[P, T]], Callable[P, T]]: ...
+
+    def track(
+        self,
+        function: Callable[..., Any] | None = None,
+        *,
+        experiment: str = DEFAULT_NAME,
+        name: str | None = None,
+        tags: Mapping[str, Any] | None = None,
+        log_args: bool | Sequence[str] = True,
+    ) -> Any:
+        """Make each call of a function a run: ``@lake.track`` or ``@lake.track(experiment="diabetes")``.
+
+        The arguments of the call, defaults included, become params (strings as they are, everything else as its
+        ``repr``; not ``self`` and ``cls``). A parameter named ``run`` receives the :class:`Run`, unless the caller
+        passes one. A call inside the ``with`` block or tracked call of another run of this lake is a child of that run.
+        The function may be ``async``; a generator is refused.
+
+        Args:
+            function: the function, where the decorator has no arguments.
+            experiment: name; created if there is none.
+            name: of the runs; default that of the function.
+            tags: of every run.
+            log_args: whether arguments become params, or the names of those that do.
+
+        Returns:
+            The function with the same signature, or a decorator that makes it.
+
+        Raises:
+            InvalidInput: the function is a generator; or, when it is called, an argument cannot be kept as a param
+                (it is longer than 8,000 characters, say): nothing is started then.
+        """
+        from lakelineage.tracking.decorate import tracked
+
+        def begin_call(of: str) -> Run:
+            outer = active_run()
+            parent = outer if outer is not None and outer._engine is self._engine else None
+            return self.start_run(experiment, name or of, tags=tags, parent=parent)
+
+        decorate = partial(tracked, start=begin_call, log_args=log_args)
+        return decorate if function is None else decorate(function)
+
+    def resume_run(self, run_id: str, *, reopen: bool = True) -> Run:
+        """Go on logging to a run.
+
+        Args:
+            run_id: its id, or a unique beginning of it.
+            reopen: make a run that has ended active again; False refuses it.
 
         Raises:
             RunNotFound: there is no such run.
+            RunFinished: it has ended, and is not to be reopened.
+            Conflict: it is deleted.
         """
-        return Run(self._engine, *start.resumed(self._engine, start.run_id_of(run_id)))
+        return Run(self._engine, *start.resumed(self._engine, ids.full_id(self._engine, run_id), reopen))
 
     def run(self, run_id: str) -> PastRun:
-        """A run as it is now.
+        """A run as it is now, by its id or a unique beginning of it; one that was deleted too.
 
         Raises:
             RunNotFound: there is no such run.
         """
         return PastRun(self._engine, run_id)
+
+    def run_id(self, beginning: str) -> str:
+        """The id of the one run that begins so (at least 4 digits).
+
+        Raises:
+            RunNotFound: none does.
+            InvalidInput: several do.
+        """
+        return ids.full_id(self._engine, beginning)
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run: searches no longer show it, ``lake.run`` and SQL do. Its children stay; so do its files.
+
+        Deleting it again is no error. A run that *another* process is logging comes back when that process ends it.
+
+        Args:
+            run_id: its id, or a unique beginning of it.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        start.set_stage(self._engine, ids.full_id(self._engine, run_id), Lifecycle.DELETED)
+
+    def restore_run(self, run_id: str) -> None:
+        """Bring a deleted run back. No error if it is not deleted.
+
+        Args:
+            run_id: its id, or a unique beginning of it.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        start.set_stage(self._engine, ids.full_id(self._engine, run_id), Lifecycle.ACTIVE)
 
     def search_runs(
         self,
@@ -277,6 +374,7 @@ class Lake:
 
     def close(self) -> None:
         """Commit what this process logged and let go of the lake."""
+        sampling.stop_all(self._engine)
         self._engine.close()
 
     def __enter__(self) -> Self:

@@ -6,17 +6,37 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from lakelineage.errors import InvalidInput
-from lakelineage.model.values import RunStatus
+from lakelineage.tracking import failure, start, started
 from lakelineage.tracking.active import ActiveRun
 from lakelineage.tracking.recorded import RecordedRun
 
 if TYPE_CHECKING:
+    from lakelineage.engine import Engine
     from lakelineage.inference.models import LoggedModel
     from lakelineage.snapshots import Snapshot
 
 
 class Run(ActiveRun):
-    """A run that is being logged. As a context manager it ends as FINISHED, or as FAILED if an exception leaves it."""
+    """A run that is being logged.
+
+    As a context manager it ends as FINISHED, or as FAILED, with its traceback, if an exception leaves the block
+    (``sys.exit(0)`` is none), or as KILLED if SIGTERM arrived. A forked child that leaves the block of its parent ends
+    nothing.
+    """
+
+    def start_child(self, name: str | None = None, *, tags: Mapping[str, Any] | None = None) -> "Run":
+        """Start a run that is part of this one, in the same experiment. It has an end of its own.
+
+        Args:
+            name: name for people.
+            tags: tags to begin with.
+
+        Raises:
+            RunFinished: this run has ended.
+            InvalidInput: a name or tag cannot be kept.
+        """
+        self._check_active()
+        return begin(self._engine, self.experiment_id, name, tags, self.id)
 
     def use(
         self,
@@ -93,13 +113,40 @@ class Run(ActiveRun):
         )
 
     def __enter__(self) -> Self:
+        started.add(self)
+        started.enter(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self.status.ended:
-            self.end(RunStatus.FAILED if kind is not None else RunStatus.FINISHED)
+        ours = started.leave(self)
+        if not ours or self.status.ended:
+            return
+        if error is None:
+            self.end()
+        else:
+            failure.end_after(self, error)
+
+
+def begin(
+    engine: "Engine", experiment_id: str, name: str | None, tags: Mapping[str, Any] | None, parent_id: str | None
+) -> Run:
+    """Start a run that this process has to end. See :meth:`lakelineage.Lake.start_run`."""
+    run = Run(engine, start.new_run(engine, experiment_id, name, tags, parent_id), {})
+    started.add(run)
+    return run
+
+
+def active_run() -> Run | None:
+    """The innermost run whose ``with`` block the caller is in; None outside of any.
+
+    Each thread has blocks of its own: a new thread is in none. A coroutine has those of the task that it runs in, and
+    a forked child those that its parent was in.
+    """
+    run = started.innermost()
+    assert run is None or isinstance(run, Run)
+    return run
 
 
 class PastRun(RecordedRun):

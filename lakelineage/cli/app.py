@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lakelineage.cli import lakes, lineage, models, runs, scoring, snapshots, sql
+from lakelineage.cli import edit, experiments, lakes, lineage, models, runs, scoring, shell, snapshots, sql
 from lakelineage.cli.output import printable
 from lakelineage.cli.session import JsonOption, LakeOption, Session, UsageError, shared_options
 from lakelineage.errors import LakelineageError
@@ -40,6 +40,13 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "init": lakes.init,
     "runs": runs.runs,
     "run": runs.run,
+    "start": shell.start,
+    "log": shell.log,
+    "end": shell.end,
+    "tag": edit.tag,
+    "note": edit.note,
+    "delete": edit.delete,
+    "restore": edit.restore,
     "sql": sql.sql,
     "snapshot": snapshots.snapshot,
     "reload": snapshots.reload,
@@ -50,6 +57,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 }
 for _name, _function in _COMMANDS.items():
     app.command(_name)(shared_options(_function))
+app.add_typer(experiments.app, name="experiments")
 app.add_typer(models.app, name="models")
 
 

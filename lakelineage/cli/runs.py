@@ -7,15 +7,12 @@ import typer
 
 from lakelineage.cli.output import Output, records
 from lakelineage.cli.session import Session
-from lakelineage.errors import InvalidInput, RunNotFound
 
 if TYPE_CHECKING:
     from lakelineage import Lake, PastRun
 
 #: Hex digits of a run id that people see: milliseconds, and twelve random bits. ``run`` takes any unique prefix.
 SHORT_ID = 16
-#: Runs that an ambiguous prefix lists.
-_CHOICES = 5
 
 
 def runs(
@@ -64,22 +61,8 @@ def _print_runs(out: Output, rows: list[dict[str, Any]]) -> None:
 
 
 def full_id(lake: "Lake", prefix: str) -> str:
-    """The id of the one run that begins so, as git takes abbreviated commits.
-
-    Raises:
-        RunNotFound: none does.
-        InvalidInput: several do; the message lists them.
-    """
-    text = prefix.strip().lower()
-    sql = "select run_id, name from runs where starts_with(run_id, ?) order by run_id desc limit ?"
-    found = lake.sql(sql, [text, _CHOICES + 1]).to_pylist() if text else []
-    if not found:
-        raise RunNotFound(f"no run has an id that begins with {prefix!r}; `lakelineage runs` lists them")
-    if len(found) > 1:
-        listed = ", ".join(f"{row['run_id']} ({row['name']})" for row in found[:_CHOICES])
-        more = ", …" if len(found) > _CHOICES else ""
-        raise InvalidInput(f"several runs have an id that begins with {prefix!r}: {listed}{more}; write more digits")
-    return str(found[0]["run_id"])
+    """The id of the one run that begins so. See :meth:`lakelineage.Lake.run_id`."""
+    return lake.run_id(prefix)
 
 
 def run(
@@ -129,10 +112,11 @@ def _told(lake: "Lake", run: "PastRun") -> dict[str, Any]:
         ],
         "artifacts": records(run.artifacts),
         "environment": next(iter(records(environments)), None),
+        "error": run.error,
     }
 
 
-_PARTS = ("params", "metrics", "tags", "inputs", "artifacts", "environment")
+_PARTS = ("params", "metrics", "tags", "inputs", "artifacts", "environment", "error")
 
 
 def _print_run(out: Output, told: dict[str, Any]) -> None:
@@ -144,6 +128,8 @@ def _print_run(out: Output, told: dict[str, Any]) -> None:
     out.fields("artifacts", ((row["path"], f"{row['size']:,} bytes") for row in told["artifacts"]))
     environment = told["environment"] or {}
     packages = f"{len(environment.get('packages') or ())} (all with --json)"
+    if told["error"] is not None:
+        out.fields("error", [("", line) for line in told["error"].splitlines()])
     out.fields("environment", ((k, packages if k == "packages" else v) for k, v in environment.items()))
 
 

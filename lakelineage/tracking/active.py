@@ -15,7 +15,10 @@ from lakelineage.model.changes import Row, Rows
 from lakelineage.model.clock import wall_clock
 from lakelineage.model.values import Lifecycle, RunStatus
 from lakelineage.tables import METRICS, PARAMS, RUNS_HISTORY, TAGS_HISTORY
-from lakelineage.tracking import artifacts, metric_table
+from lakelineage.tracking import artifacts, metric_table, started, system_metrics, termination
+
+#: Tag of a note, of a run or an experiment; the name is MLflow's, whose user interface shows it.
+NOTE_TAG = "mlflow.note.content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +81,36 @@ class ActiveRun:
         return self._state.experiment_id
 
     @property
+    def parent_id(self) -> str | None:
+        """Run that this one is part of; None if there is none."""
+        return self._state.parent_run_id
+
+    @property
     def status(self) -> RunStatus:
         """Status as this process knows it."""
         return self._state.status
+
+    def detach(self) -> str:
+        """Leave the run active when this program ends; another goes on with it by ``lake.resume_run(id)``.
+
+        Returns:
+            Its id.
+        """
+        system_metrics.stop(self)
+        started.discard(self)
+        return self.id
+
+    def follow(self, stage: Lifecycle) -> None:
+        """Take note that the run was deleted or brought back, so that its end leaves it so."""
+        with self._lock:
+            self._state = replace(self._state, lifecycle_stage=stage)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {self.name or ''} {self.status}>"
 
     def _check_active(self) -> None:
         if self._state.status.ended:
+            termination.hold()
             raise RunFinished(
                 f"run {self.id} has ended ({self._state.status}); `lake.resume_run({self.id!r})` makes it active again"
             )
@@ -156,12 +180,22 @@ class ActiveRun:
         self._check_active()
         self._engine.append((Rows("metrics", (row,)),))
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0, timestamp: Any = None) -> None:
+    def log_metrics(
+        self,
+        metrics: Mapping[str, float],
+        step: int = 0,
+        timestamp: Any = None,
+        *,
+        model_id: str | None = None,
+        dataset: str | None = None,
+    ) -> None:
         """Log a value of several metrics at one step, all or none. See :meth:`log_metric`."""
         at = wall_clock() if timestamp is None else metric_table.microseconds(timestamp)
         step = validate.step(step)
+        model_id = model_id if model_id is None else validate.key(model_id, "model id")
+        dataset = dataset if dataset is None else validate.key(dataset, "dataset name")
         rows = tuple(
-            (self.id, validate.key(k, "metric key"), step, at, validate.number(v, f"metric {k!r}"), None, None)
+            (self.id, validate.key(k, "metric key"), step, at, validate.number(v, f"metric {k!r}"), model_id, dataset)
             for k, v in metrics.items()
         )
         self._check_active()
@@ -202,6 +236,10 @@ class ActiveRun:
     def delete_tag(self, key: str) -> None:
         """Take a tag off; no error if it was not set."""
         self._engine.append((Rows(TAGS_HISTORY.name, ((self.id, validate.key(key, "tag key"), None),)),))
+
+    def set_note(self, text: str) -> None:
+        """Set the note of the run (Markdown); it replaces the note that it had."""
+        self.set_tag(NOTE_TAG, validate.text(text, "note"))
 
     def log_artifact(self, local_path: str | Path, artifact_path: str | None = None) -> None:
         """Copy a file into the run's artifacts.
@@ -250,6 +288,7 @@ class ActiveRun:
             RunFinished: it has ended otherwise.
         """
         wanted = _ending(status)
+        system_metrics.stop(self)  # what it samples comes before the end
         with self._lock:
             if self._state.status is wanted:
                 return
@@ -257,11 +296,17 @@ class ActiveRun:
             ended = replace(self._state, status=wanted, end_time=wall_clock())
             self._engine.append((Rows(RUNS_HISTORY.name, (ended.row(),)),))
             self._state = ended
+        started.discard(self)
         if self._engine.root.local is None:
             self._engine.flush()
 
 
 _runs: "weakref.WeakSet[ActiveRun]" = weakref.WeakSet()
+
+
+def handles_of(engine: Engine, run_id: str) -> list[ActiveRun]:
+    """The handles that this process has of a run."""
+    return [run for run in list(_runs) if run.id == run_id and run._engine is engine]
 
 
 def _free_locks() -> None:
@@ -281,9 +326,18 @@ def _ending(status: RunStatus | str) -> RunStatus:
     return RunStatus(status)
 
 
+def checked_tags(tags: Mapping[str, Any]) -> dict[str, str]:
+    """Tags as they are kept.
+
+    Raises:
+        InvalidInput: a key or value cannot be.
+    """
+    return {
+        validate.key(k, "tag key"): validate.text(v if isinstance(v, str) else str(v), f"tag {k!r}")
+        for k, v in tags.items()
+    }
+
+
 def tag_rows(run_id: str, tags: Mapping[str, Any]) -> tuple[Row, ...]:
     """Rows of ``tags_history``, checked."""
-    return tuple(
-        (run_id, validate.key(k, "tag key"), validate.text(v if isinstance(v, str) else str(v), f"tag {k!r}"))
-        for k, v in tags.items()
-    )
+    return tuple((run_id, key, value) for key, value in checked_tags(tags).items())

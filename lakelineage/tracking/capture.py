@@ -99,7 +99,9 @@ def _main_file() -> Path | None:
     if not file:
         return None
     path = Path(file).absolute()
-    return path if path.is_file() else None
+    # Our own command line is nobody's training code: the folder that it was called in tells the revision.
+    ours = path.name == "lakelineage" or path == Path(__file__).parents[1] / "__main__.py"
+    return path if path.is_file() and not ours else None
 
 
 def _start_git(folder: Path) -> "subprocess.Popen[bytes] | None":

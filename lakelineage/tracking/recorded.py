@@ -6,10 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lakelineage.engine import Engine
-from lakelineage.errors import RunNotFound
+from lakelineage.errors import Conflict, RunNotFound
 from lakelineage.model import validate
-from lakelineage.tracking import artifacts
-from lakelineage.tracking.start import run_id_of
+from lakelineage.model.changes import Row, Rows
+from lakelineage.model.values import Lifecycle, RunStatus
+from lakelineage.tables import TAGS_HISTORY
+from lakelineage.tracking import artifacts, failure
+from lakelineage.tracking.active import NOTE_TAG, tag_rows
+from lakelineage.tracking.ids import full_id
+from lakelineage.tracking.metric_table import microseconds
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,14 +25,14 @@ class RecordedRun:
 
     Args:
         engine: the open lake.
-        run_id: 32 hex digits.
+        run_id: 32 hex digits, or the first of them if no other run begins so.
 
     Raises:
         RunNotFound: there is no such run.
     """
 
     def __init__(self, engine: Engine, run_id: str) -> None:
-        run_id = run_id_of(run_id)
+        run_id = full_id(engine, run_id)
         found = engine.query("SELECT * FROM runs WHERE run_id = ?", [run_id]).to_pylist()
         if not found:
             raise RunNotFound(
@@ -78,6 +83,71 @@ class RecordedRun:
     def tags(self) -> Mapping[str, str]:
         """Tag → value."""
         return dict(self._row["tags"])
+
+    def set_tag(self, key: str, value: Any) -> None:
+        """Set one tag. See :meth:`set_tags`."""
+        self.set_tags({key: value})
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set tags, all or none, whether the run has ended or not; each replaces the value that it had.
+
+        Raises:
+            InvalidInput: a key or value cannot be kept.
+            Conflict: the run is deleted.
+        """
+        rows = tag_rows(self.id, tags)
+        if rows:
+            self._retag(rows)
+
+    def delete_tag(self, key: str) -> None:
+        """Take a tag off; no error if it was not set."""
+        self._retag(((self.id, validate.key(key, "tag key"), None),))
+
+    def _retag(self, rows: tuple[Row, ...]) -> None:
+        if self.is_deleted:
+            raise Conflict(f"run {self.id} is deleted; `lake.restore_run({self.id!r})` brings it back")
+        self._engine.journal.witness(microseconds(self._row["updated_at"]))  # so that ours replaces what was seen
+        self._engine.append((Rows(TAGS_HISTORY.name, rows),))
+        tags = dict(self._row["tags"]) | {key: value for _, key, value in rows}
+        self._row["tags"] = [(key, value) for key, value in tags.items() if value is not None]
+
+    @property
+    def note(self) -> str | None:
+        """Its note; None if there is none."""
+        return self.tags.get(NOTE_TAG)
+
+    def set_note(self, text: str) -> None:
+        """Set the note of the run (Markdown); it replaces the note that it had."""
+        self.set_tag(NOTE_TAG, validate.text(text, "note"))
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether it was deleted: searches do not show it, SQL does."""
+        return bool(self._row["lifecycle_stage"] == Lifecycle.DELETED)
+
+    @property
+    def parent_id(self) -> str | None:
+        """Run that it is part of; None if there is none."""
+        parent: str | None = self._row["parent_run_id"]
+        return parent
+
+    @property
+    def children(self) -> "pa.Table":
+        """The runs that are part of it and not deleted, the oldest first: rows of the table ``runs``."""
+        return self._engine.query(
+            "SELECT * FROM runs WHERE parent_run_id = ? AND lifecycle_stage = 'active' ORDER BY start_time, run_id",
+            [self.id],
+        )
+
+    @property
+    def error(self) -> str | None:
+        """The traceback of the exception that ended it; None if it did not fail so."""
+        if self.status != RunStatus.FAILED or failure.TAG not in self.tags:
+            return None
+        kept = f"{artifacts.folder(self.id)}/{failure.PATH}"
+        if not self._engine.root.exists(kept):
+            return self.tags[failure.TAG]
+        return self._engine.root.read(kept).decode()
 
     @property
     def attributes(self) -> Mapping[str, Any]:

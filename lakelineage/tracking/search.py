@@ -271,7 +271,9 @@ def _experiment_names(engine: Engine, given: Sequence[str] | str) -> list[str]:
     names = [given] if isinstance(given, str) else list(given)
     if not names:
         return []
-    rows = engine.query("SELECT name FROM experiments WHERE list_contains(?, name)", [names])
+    rows = engine.query(
+        "SELECT name FROM experiments WHERE lifecycle_stage = 'active' AND list_contains(?, name)", [names]
+    )
     found = rows.column("name").to_pylist()
     for name in names:
         if name not in found:
@@ -315,5 +317,6 @@ def search_runs(
     if names:
         marks = ", ".join("?" * len(names))
         within = f"AND r.experiment_id IN (SELECT experiment_id FROM experiments WHERE name IN ({marks}))"
+    within += " AND r.experiment_id NOT IN (SELECT experiment_id FROM experiments WHERE lifecycle_stage = 'deleted')"
     sql = f"SELECT r.* FROM runs r WHERE r.lifecycle_stage = 'active' AND {condition} {within} ORDER BY {order}"
     return engine.query(sql + (f" LIMIT {limit}" if limit else ""), [*values, *names])

@@ -6,15 +6,17 @@ from datetime import datetime
 from typing import Any
 
 from lakelineage.engine import Engine
-from lakelineage.errors import InvalidInput, RunNotFound
+from lakelineage.errors import Conflict, RunFinished, RunNotFound
 from lakelineage.model import nodes, validate
 from lakelineage.model.changes import Row, Rows
 from lakelineage.model.clock import wall_clock
 from lakelineage.model.ids import new_id
 from lakelineage.model.values import Lifecycle, Relation, RunStatus
 from lakelineage.tables import ENVIRONMENTS, LINEAGE, RUNS_HISTORY, TAGS_HISTORY
-from lakelineage.tracking.active import RunState, tag_rows
+from lakelineage.tracking import failure
+from lakelineage.tracking.active import RunState, handles_of, tag_rows
 from lakelineage.tracking.capture import Captured, capture
+from lakelineage.tracking.ids import run_id_of
 from lakelineage.tracking.metric_table import microseconds
 
 
@@ -77,27 +79,15 @@ def _environment(engine: Engine, captured: Captured) -> list[Rows]:
     return [Rows(ENVIRONMENTS.name, (row,))]
 
 
-def run_id_of(run_id: object) -> str:
-    """A run id, checked for its form.
-
-    Raises:
-        InvalidInput: it cannot be one.
-    """
-    text = validate.text(run_id, "run id", 64).strip().lower()
-    if len(text) != 32 or any(c not in "0123456789abcdef" for c in text):
-        raise InvalidInput(f"{run_id!r} is no run id: those are 32 hex digits (`lakelineage runs` lists them)")
-    return text
-
-
 def load_state(engine: Engine, run_id: str) -> tuple[RunState, dict[str, str]]:
-    """A run as it is now, and its params.
+    """A run as it is now, deleted or not, and its params.
 
     Raises:
-        RunNotFound: there is no such run, or it was deleted.
+        RunNotFound: there is no such run.
     """
     columns = ", ".join(RUNS_HISTORY.names)
     found = engine.query(f"SELECT {columns}, params, updated_at FROM runs WHERE run_id = ?", [run_id]).to_pylist()
-    if not found or found[0]["lifecycle_stage"] != Lifecycle.ACTIVE:
+    if not found:
         raise RunNotFound(f"no run has the id {run_id}; `lakelineage runs` lists those of the lake {engine.root.uri}")
     engine.journal.witness(microseconds(found[0]["updated_at"]))  # what we log of it from now on comes after
     values = {name: found[0][name] for name in RUNS_HISTORY.names}
@@ -108,14 +98,41 @@ def load_state(engine: Engine, run_id: str) -> tuple[RunState, dict[str, str]]:
     return RunState(**values), dict(found[0]["params"])
 
 
-def resumed(engine: Engine, run_id: str) -> tuple[RunState, dict[str, str]]:
-    """Make a run active again and journal that, unless it is active.
+def resumed(engine: Engine, run_id: str, reopen: bool) -> tuple[RunState, dict[str, str]]:
+    """Make a run active again and journal that, unless it is active. Why it failed before is no longer told.
+
+    Raises:
+        RunNotFound: there is no such run.
+        Conflict: it is deleted.
+        RunFinished: it has ended, and is not to be reopened.
+    """
+    state, params = load_state(engine, run_id)
+    if state.lifecycle_stage is Lifecycle.DELETED:
+        raise Conflict(f"run {run_id} is deleted; `lake.restore_run({run_id!r})` brings it back")
+    if state.status.ended and not reopen:
+        raise RunFinished(
+            f"run {run_id} has ended ({state.status}); `lake.resume_run({run_id!r})` makes it active again"
+        )
+    if state.status.ended:
+        change = [Rows(RUNS_HISTORY.name, (replace(state, status=RunStatus.RUNNING, end_time=None).row(),))]
+        if state.status is RunStatus.FAILED:
+            change.append(Rows(TAGS_HISTORY.name, ((run_id, failure.TAG, None),)))
+        engine.append(tuple(change))
+        state = replace(state, status=RunStatus.RUNNING, end_time=None)
+    return state, params
+
+
+def set_stage(engine: Engine, run_id: str, stage: Lifecycle) -> None:
+    """Delete a run, or bring it back; no error if it is so already.
+
+    Handles of this process follow. Another process that is logging the run writes its own state when it ends it, and
+    so brings it back.
 
     Raises:
         RunNotFound: there is no such run.
     """
-    state, params = load_state(engine, run_id)
-    if state.status.ended:
-        state = replace(state, status=RunStatus.RUNNING, end_time=None)
-        engine.append((Rows(RUNS_HISTORY.name, (state.row(),)),))
-    return state, params
+    state, _ = load_state(engine, run_id)
+    if state.lifecycle_stage is not stage:
+        engine.append((Rows(RUNS_HISTORY.name, (replace(state, lifecycle_stage=stage).row(),)),))
+    for handle in handles_of(engine, run_id):
+        handle.follow(stage)

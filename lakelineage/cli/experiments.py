@@ -1,0 +1,172 @@
+"""Commands about experiments: experiments list, folders, create, rename, delete, restore, tag."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lakelineage.cli.edit import pairs
+from lakelineage.cli.output import Output
+from lakelineage.cli.session import JsonOption, LakeOption, Session, UsageError, shared_options
+
+if TYPE_CHECKING:
+    from lakelineage.tracking.experiments import Experiment
+
+_HELP = """Experiments: list them by folder, make, rename, delete and restore them, and set their tags.
+
+\b
+Examples:
+  lakelineage experiments
+  lakelineage experiments list --folder /team
+  lakelineage experiments rename /team/churn/xgb /team/churn/boosted
+  lakelineage experiments tag /team/churn/boosted owner=ada --delete draft
+"""
+app = typer.Typer(help=_HELP, invoke_without_command=True)
+
+_Experiment = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Its name, or its id.")]
+
+
+@app.callback()
+def _root(ctx: typer.Context, lake_uri: LakeOption = None, as_json: JsonOption = False) -> None:
+    session = (ctx.obj or Session()).with_options(lake_uri, as_json)
+    ctx.obj = session
+    if ctx.invoked_subcommand is None:
+        list_experiments(session)
+
+
+def list_experiments(
+    session: Session,
+    folder: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Only those in it and below it.", show_default="all")
+    ] = None,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Those that were deleted, instead of the others.")] = False,
+) -> None:
+    """List experiments, by name.
+
+    Examples:
+      lakelineage experiments list --folder /team
+      lakelineage experiments list --deleted
+    """
+    with session.open() as lake:
+        session.out.table(lake.experiments.list(folder, deleted=deleted))
+
+
+def folders(
+    session: Session,
+    parent: Annotated[str, typer.Argument(metavar="FOLDER", help="Where to look.")] = "/",
+) -> None:
+    """List the folders directly in a folder, and how many experiments lie below each.
+
+    Example:
+      lakelineage experiments folders /team
+    """
+    with session.open() as lake:
+        session.out.table(lake.experiments.folders(parent))
+
+
+def create(
+    session: Session,
+    name: Annotated[str, typer.Argument(help="Its name; slashes make folders.")],
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A tag; may repeat.", show_default=False)
+    ] = None,
+) -> None:
+    """Create an experiment.
+
+    Example:
+      lakelineage experiments create /team/churn/xgb --tag owner=ada
+    """
+    tags = pairs(tag or (), "--tag")
+    with session.open() as lake:
+        _print(session.out, lake.experiments.create(name, tags))
+
+
+def rename(
+    session: Session, experiment: _Experiment, new_name: Annotated[str, typer.Argument(help="Its new name.")]
+) -> None:
+    """Give an experiment another name.
+
+    Example:
+      lakelineage experiments rename /team/churn/xgb /team/churn/boosted
+    """
+    with session.open() as lake:
+        _print(session.out, lake.experiments.rename(experiment, new_name))
+
+
+def delete(session: Session, experiment: _Experiment) -> None:
+    """Delete an experiment: searches no longer show its runs, SQL does. `restore` brings it back.
+
+    Example:
+      lakelineage experiments delete /team/churn/xgb
+    """
+    with session.open() as lake:
+        _print(session.out, lake.experiments.delete(experiment))
+
+
+def restore(
+    session: Session,
+    experiment: _Experiment,
+    name: Annotated[
+        str | None,
+        typer.Option(help="New name, where the old one was taken meanwhile.", show_default="the name that it had"),
+    ] = None,
+) -> None:
+    """Bring a deleted experiment back, with its runs.
+
+    Examples:
+      lakelineage experiments restore /team/churn/xgb
+      lakelineage experiments restore 3 --name /team/churn/old-xgb
+    """
+    with session.open() as lake:
+        _print(session.out, lake.experiments.restore(experiment, name))
+
+
+def tag(
+    session: Session,
+    experiment: _Experiment,
+    tags: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Tags to set.")] = None,
+    delete_: Annotated[
+        list[str] | None, typer.Option("--delete", metavar="KEY", help="A tag to take off; may repeat.")
+    ] = None,
+) -> None:
+    """Set tags of an experiment, and take tags off.
+
+    Examples:
+      lakelineage experiments tag /team/churn/xgb owner=ada reviewed=yes
+      lakelineage experiments tag /team/churn/xgb --delete draft
+    """
+    wanted = pairs(tags or (), "KEY=VALUE")
+    if not wanted and not delete_:
+        raise UsageError("give KEY=VALUE to set a tag, or --delete KEY to take one off")
+    with session.open() as lake:
+        changed = lake.experiments.set_tags(experiment, wanted)
+        for key in delete_ or ():
+            changed = lake.experiments.delete_tag(experiment, key)
+        _print(session.out, changed)
+
+
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "list": list_experiments,
+    "folders": folders,
+    "create": create,
+    "rename": rename,
+    "delete": delete,
+    "restore": restore,
+    "tag": tag,
+}
+for _name, _function in _COMMANDS.items():
+    app.command(_name)(shared_options(_function))
+
+
+def _print(out: Output, experiment: "Experiment") -> None:
+    told: dict[str, Any] = {
+        "experiment_id": experiment.id,
+        "name": experiment.name,
+        "lifecycle_stage": str(experiment.lifecycle_stage),
+        "created_at": experiment.created_at,
+        "tags": dict(experiment.tags),
+    }
+    if out.as_json:
+        out.json(told)
+    else:
+        out.fields(f"experiment {experiment.name}", ((k, v) for k, v in told.items() if k != "name" and v))

@@ -18,6 +18,8 @@ COMMANDS = (
     "init",
     "runs",
     "run",
+    "compare",
+    "history",
     "sql",
     "snapshot",
     "reload",

@@ -20,11 +20,11 @@ _CODE = ("git_commit", "git_branch", "git_dirty", "source", "source_type", "sour
 _INPUT = ("table_uri", "version", "snapshot_id", "context", "columns", "where")
 #: Pinning again may add rows of the same snapshot; the first use of a name is the run's input of that name.
 _INPUTS_SQL = """
-SELECT i.run_id, i.name, i.context, i.columns, i.predicate AS "where", i.snapshot_id,
-  any_value(s.table_uri) AS table_uri, any_value(s.version) AS version
-FROM inputs i LEFT JOIN snapshots s ON s.snapshot_id = i.snapshot_id
+SELECT i.run_id, i.name, i.context, i.columns, i.predicate AS "where", i.snapshot_id, s.table_uri, s.version
+FROM inputs i
+LEFT JOIN (SELECT DISTINCT ON (snapshot_id) * FROM snapshots ORDER BY ingested_at, writer, seq) s
+  ON s.snapshot_id = i.snapshot_id
 WHERE list_contains(?, i.run_id)
-GROUP BY ALL, i.ingested_at, i.writer, i.seq
 ORDER BY i.ingested_at, i.writer, i.seq
 """
 

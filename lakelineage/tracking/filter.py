@@ -107,7 +107,8 @@ class _Compiler:
         self.check_sign(node, operand)
         values = [_CONVERT[operand.type](self.source, node.name, value) for value in node.values]
         self.values += values
-        column = f"epoch_ms({operand.sql})" if operand.type == "time" else operand.sql
+        # DuckDB's epoch_ms rounds; MLflow, and everybody who divides by 1000, cuts.
+        column = f"epoch_us({operand.sql}) // 1000" if operand.type == "time" else operand.sql
         if node.sign == "IN":
             return f"{column} {negate}IN ({', '.join('?' * len(values))})"
         if operand.type == "number" and node.sign in (">", ">="):  # DuckDB has NaN above all numbers

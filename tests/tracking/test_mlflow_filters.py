@@ -18,6 +18,8 @@ import lakelineage
 mlflow = pytest.importorskip("mlflow")
 pa = pytest.importorskip("pyarrow")
 
+pytestmark = pytest.mark.slow  # MLflow alone takes ten seconds to make its store
+
 KEYS = ["a", "b", "val/loss", "c d", "x.y-z"]
 NUMBERS = [-1.5, -0.0, 0.0, 1.0, 2.5, 1e300, math.nan, math.inf, -math.inf]
 WORDS = ["x", "X", "xy", "it's", "10", "9", "100%", "a_b", "ü"]

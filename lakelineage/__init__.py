@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lakelineage.lake import open_lake as open  # noqa: A004 - the public name is ll.open
     from lakelineage.run import PastRun, Run, active_run
     from lakelineage.snapshots import Snapshot
+    from lakelineage.tracking.pages import next_page_token
 
 __version__ = "0.1.0"
 
@@ -29,10 +30,11 @@ _HOMES = {
     "Run": ("lakelineage.run", "Run"),
     "Snapshot": ("lakelineage.snapshots", "Snapshot"),
     "active_run": ("lakelineage.run", "active_run"),
+    "next_page_token": ("lakelineage.tracking.pages", "next_page_token"),
     "open": ("lakelineage.lake", "open_lake"),
 }
 
-__all__ = ["Lake", "PastRun", "Run", "Snapshot", "active_run", "errors", "open"]
+__all__ = ["Lake", "PastRun", "Run", "Snapshot", "active_run", "errors", "next_page_token", "open"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
 """The public face of a lake: one object whose methods are the verbs."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from lakelineage.lineage import Lineage
     from lakelineage.registry import Models
     from lakelineage.snapshots import Snapshot
+    from lakelineage.tracking.compare import Comparison
+    from lakelineage.tracking.frames import OutputFormat
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -200,23 +202,106 @@ class Lake:
         experiments: Sequence[str] | str = (),
         order_by: Sequence[str] = (),
         limit: int | None = None,
-    ) -> "pa.Table":
+        page_token: str | None = None,
+        view: "search.View" = "active",
+        output_format: "OutputFormat" = "arrow",
+    ) -> Any:
         """Runs that satisfy a filter, such as ``metrics.rmse < 70 and params.alpha = '0.01'``.
 
         Args:
-            filter: conditions on metrics, params, tags and attributes; empty means all.
+            filter: conditions on ``metrics.``, ``params.``, ``tags.``, ``datasets.`` and attributes, joined by AND, OR,
+                NOT and parentheses; see :mod:`lakelineage.tracking.filter`. Empty means all.
             experiments: name of an experiment, or names; none means all.
-            order_by: such as ``["metrics.rmse", "start_time DESC"]``; nulls and NaN come last; default the newest
-                first.
+            order_by: such as ``["metrics.rmse", "start_time DESC"]``. Nulls come last and NaN after all numbers, in
+                either direction; ties go to the next term, then to the newest start, then to the smaller run id.
+                Default: the newest first.
             limit: greatest number of runs.
+            page_token: begin after the page that gave it (:func:`lakelineage.next_page_token`), with the same filter,
+                experiments, order and view. It stays valid while runs are added: a walk over all pages gives each run
+                that was there before and has not changed exactly once.
+            view: ``active``, ``deleted`` (the run, or its experiment) or ``all``.
+            output_format: ``arrow``: rows of the table ``runs``; ``polars`` or ``pandas``: frames with columns
+                ``metrics.<key>``, ``params.<key>`` and ``tags.<key>`` in place of its maps.
 
         Returns:
-            Rows of the table ``runs``.
+            The runs; an Arrow table of a limited search carries the token of the next page.
 
         Raises:
-            InvalidFilter: filter or order cannot be understood.
+            InvalidFilter: filter or order cannot be understood; the message shows where.
+            InvalidInput: a limit, view, format or page token that cannot be.
+            ExperimentNotFound: no experiment has one of the names.
+            MissingExtra: pandas is asked for and not installed.
         """
-        return search.search_runs(self._engine, filter, experiments=experiments, order_by=order_by, limit=limit)
+        return search.search_runs(
+            self._engine,
+            filter,
+            experiments=experiments,
+            order_by=order_by,
+            limit=limit,
+            page_token=page_token,
+            view=view,
+            output_format=output_format,
+        )
+
+    def search_pages(
+        self,
+        filter: str = "",  # noqa: A002 - the word that users of search know
+        *,
+        experiments: Sequence[str] | str = (),
+        order_by: Sequence[str] = (),
+        page_size: int = 1000,
+        view: "search.View" = "active",
+    ) -> "Iterator[pa.Table]":
+        """The runs of :meth:`search_runs` page by page, in bounded memory; none if there are none.
+
+        Args:
+            filter: as in :meth:`search_runs`, like ``experiments``, ``order_by``, ``view`` and the errors.
+            experiments: names.
+            order_by: terms.
+            page_size: rows of each Arrow table; the last may have fewer.
+            view: which runs.
+        """
+        return search.search_pages(
+            self._engine, filter, experiments=experiments, order_by=order_by, page_size=page_size, view=view
+        )
+
+    def compare(self, *runs: Run | PastRun | str, all: bool = False) -> "Comparison":  # noqa: A002 - says what is shown
+        """What differs between runs: params, metrics, inputs (data versions), code and environment.
+
+        Args:
+            runs: two or more runs, or their ids.
+            all: list what is the same, too.
+
+        Raises:
+            RunNotFound: there is no such run.
+            InvalidInput: fewer than two runs, or one twice.
+        """
+        from lakelineage.tracking.compare import compare
+
+        return compare(self._engine, [run if isinstance(run, str) else run.id for run in runs], everything=all)
+
+    def metric_history(
+        self, runs: "Run | PastRun | str | Sequence[Run | PastRun | str]", key: str, max_points: int | None = None
+    ) -> "pa.Table":
+        """The values of a metric over the steps of one run or of several.
+
+        Args:
+            runs: run, id, or several.
+            key: name of the metric.
+            max_points: greatest number of points of each run, for plots: the first and the last, and the least and
+                the greatest of equal ranges of steps; see :mod:`lakelineage.tracking.history`. Default all.
+
+        Returns:
+            run_id, step, timestamp, value; runs as given, each by step, timestamp and the order of the lake.
+
+        Raises:
+            RunNotFound: there is no such run.
+            InvalidInput: no run is named, the key cannot be one, or ``max_points`` is not positive.
+        """
+        from lakelineage.tracking.history import metric_history
+
+        several = [runs] if isinstance(runs, (Run, PastRun, str)) else list(runs)
+        return metric_history(self._engine, [r if isinstance(r, str) else r.id for r in several], key, max_points)
 
     def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> "pa.Table":
         """Answer SQL (DuckDB's dialect) over all tables of the lake, fresh to the last row of this host.

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lakelineage.cli import edit, experiments, lakes, lineage, models, runs, scoring, shell, snapshots, sql
+from lakelineage.cli import compare, edit, experiments, lakes, lineage, models, runs, scoring, shell, snapshots, sql
 from lakelineage.cli.output import printable
 from lakelineage.cli.session import JsonOption, LakeOption, Session, UsageError, shared_options
 from lakelineage.errors import LakelineageError
@@ -47,6 +47,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "note": edit.note,
     "delete": edit.delete,
     "restore": edit.restore,
+    "compare": compare.compare,
+    "history": compare.history,
     "sql": sql.sql,
     "snapshot": snapshots.snapshot,
     "reload": snapshots.reload,

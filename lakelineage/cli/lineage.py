@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lakelineage.cli.output import Output, records
-from lakelineage.cli.runs import full_id
 from lakelineage.cli.session import Session, UsageError
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ _HEADINGS = {"upstream": "upstream of", "downstream": "downstream of"}
 def _full(lake: "Lake", node: str) -> str:
     """The node, with a run's abbreviated id in full."""
     prefix, _, run_id = node.partition("run:")
-    return f"run:{full_id(lake, run_id)}" if not prefix and run_id else node
+    return f"run:{lake.run_id(run_id)}" if not prefix and run_id else node
 
 
 def _as_json(asked: "Lineage", directions: list[str], depth: int | None) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lakelineage.cli.output import Output
-from lakelineage.cli.runs import full_id
 from lakelineage.cli.session import JsonOption, LakeOption, Session, UsageError, shared_options
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def register(
       lakelineage models register diabetes 0199c0ffee12 --path model
     """
     with session.open() as lake:
-        made = lake.models.register(name, full_id(lake, run_id), path=path, description=description)
+        made = lake.models.register(name, lake.run_id(run_id), path=path, description=description)
         _print_one(session.out, made)
 
 

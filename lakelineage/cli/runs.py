@@ -1,14 +1,18 @@
 """Commands about runs: runs, run."""
 
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lakelineage.cli.output import Output, records
-from lakelineage.cli.session import Session
+from lakelineage.cli.session import Session, UsageError
+from lakelineage.tracking.pages import next_page_token
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from lakelineage import Lake, PastRun
 
 #: Hex digits of a run id that people see: milliseconds, and twelve random bits. ``run`` takes any unique prefix.
@@ -32,21 +36,58 @@ def runs(
         typer.Option(metavar="NAME", help="Only runs of this experiment; may repeat.", show_default="all"),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+    page_token: Annotated[
+        str | None, typer.Option(metavar="TOKEN", help="Go on after the page that gave it.", show_default="first page")
+    ] = None,
+    page: Annotated[bool, typer.Option("--page", help="With --json: an object of runs and next_page_token.")] = False,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Only deleted runs.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a column for each metric, param and tag.")] = False,
 ) -> None:
     """List runs, with their metrics and params.
+
+    Where there are more, the token of the next page is told on stderr (with --json: by --page). CSV is quoted as in
+    RFC 4180, with plain newlines; what a run lacks is empty.
 
     Examples:
       lakelineage runs --order-by metrics.rmse --limit 5
       lakelineage runs --filter "tags.team = 'x' and metrics.rmse < 70" --json
+      lakelineage runs --filter "datasets.name = 'diabetes'" --csv --limit 100000 > runs.csv
     """
+    if csv and session.as_json:
+        raise UsageError("--csv and --json exclude each other; choose one")
+    if page and not session.as_json:
+        raise UsageError("--page goes with --json; without it the token is told on stderr")
     with session.open() as lake:
-        found = lake.search_runs(filter_, experiments=experiment or (), order_by=order_by or (), limit=limit)
+        found = lake.search_runs(
+            filter_,
+            experiments=experiment or (),
+            order_by=order_by or (),
+            limit=limit,
+            page_token=page_token,
+            view="deleted" if deleted else "active",
+        )
         names = {row["experiment_id"]: row["name"] for row in records(lake.sql("select * from experiments"))}
-        rows = [{"experiment": names.get(row["experiment_id"]), **row} for row in records(found)]
-    if session.as_json:
-        session.out.json(rows)
+    token = next_page_token(found)
+    if csv:
+        session.out.csv(_flat(found, names))
     else:
-        _print_runs(session.out, rows)
+        rows = [{"experiment": names.get(row["experiment_id"]), **row} for row in records(found)]
+        if session.as_json:
+            session.out.json({"runs": rows, "next_page_token": token} if page else rows)
+        else:
+            _print_runs(session.out, rows)
+    if token is not None and not session.as_json:
+        print(f"there are more: --page-token {token}", file=sys.stderr)
+
+
+def _flat(found: "pa.Table", names: dict[str, str]) -> "pa.Table":
+    import pyarrow as pa
+
+    from lakelineage.tracking.frames import flatten
+
+    experiments = [names.get(i) for i in found.column("experiment_id").to_pylist()]
+    flat: pa.Table = flatten(found).to_arrow()
+    return flat.add_column(0, "experiment", pa.array(experiments, pa.string()))
 
 
 def _print_runs(out: Output, rows: list[dict[str, Any]]) -> None:
@@ -60,11 +101,6 @@ def _print_runs(out: Output, rows: list[dict[str, Any]]) -> None:
     out.columns([*columns, ("seconds", [round(time.total_seconds(), 3) for time in lasted])])
 
 
-def full_id(lake: "Lake", prefix: str) -> str:
-    """The id of the one run that begins so. See :meth:`lakelineage.Lake.run_id`."""
-    return lake.run_id(prefix)
-
-
 def run(
     session: Session,
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="Run id, or the beginning of it if no other begins so.")],
@@ -76,7 +112,7 @@ def run(
       lakelineage run 0199c0ffee12 --json
     """
     with session.open() as lake:
-        told = _told(lake, lake.run(full_id(lake, run_id)))
+        told = _told(lake, lake.run(lake.run_id(run_id)))
     if session.as_json:
         session.out.json(told)
     else:

@@ -8,7 +8,6 @@ import typer
 
 from lakelineage.cli.export import write_rows
 from lakelineage.cli.output import Output
-from lakelineage.cli.runs import full_id
 from lakelineage.cli.session import Session, UsageError
 from lakelineage.errors import SnapshotNotFound
 
@@ -104,7 +103,7 @@ def reload(
         raise UsageError(f"{output} ends in neither .parquet nor .csv")
     wanted = None if columns is None else [c.strip() for c in columns.split(",")]
     with session.open() as lake:
-        inputs = lake.run(full_id(lake, run_id)).inputs
+        inputs = lake.run(lake.run_id(run_id)).inputs
         chosen = _chosen(inputs, run_id, name, every)
         if output is None:
             _show(session.out, chosen, every, wanted, where)

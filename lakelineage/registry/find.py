@@ -112,7 +112,7 @@ def _versions(version: int | str | None) -> Piece:
 
 
 def _run_filter(where: str) -> Piece:
-    from lakelineage.tracking.search import compile_filter
+    from lakelineage.tracking.filter import compile_filter
 
     sql, values = compile_filter(where)
     return sql, tuple(values)

@@ -26,6 +26,8 @@ COMMANDS = (
     "delete",
     "restore",
     "experiments",
+    "compare",
+    "history",
     "sql",
     "snapshot",
     "reload",

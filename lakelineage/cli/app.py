@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lakelineage.cli import lakes, lineage, models, runs, scoring, snapshots, sql
+from lakelineage.cli import artifacts, lakes, lineage, models, runs, scoring, snapshots, source, sql
 from lakelineage.cli.output import printable
 from lakelineage.cli.session import JsonOption, LakeOption, Session, UsageError, shared_options
 from lakelineage.errors import LakelineageError
@@ -40,6 +40,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "init": lakes.init,
     "runs": runs.runs,
     "run": runs.run,
+    "artifacts": artifacts.artifacts,
+    "source": source.source,
     "sql": sql.sql,
     "snapshot": snapshots.snapshot,
     "reload": snapshots.reload,

@@ -18,6 +18,8 @@ COMMANDS = (
     "init",
     "runs",
     "run",
+    "artifacts",
+    "source",
     "sql",
     "snapshot",
     "reload",

@@ -230,6 +230,8 @@ class Root:
         Raises:
             FileNotFoundError: there is none.
         """
+        if self.local is not None and not self._path(path).exists():
+            raise FileNotFoundError(self.child(path))  # and not what storage_errors makes of it
         target.parent.mkdir(parents=True, exist_ok=True)
         with storage_errors(f"writing {target}"):
             if self.local is not None:

@@ -22,7 +22,8 @@ _FIGURES = {
     "matplotlib": (".png", ".svg", ".pdf", ".jpg", ".jpeg"),
     "plotly": (".html", ".json", ".png", ".svg", ".pdf", ".jpg", ".jpeg"),
 }
-_IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+#: Not .bmp and .gif, which drop transparency and colours without a word.
+_IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 
 def _extension(artifact_file: str, known: tuple[str, ...], what: str) -> str:
@@ -196,12 +197,21 @@ def table(data: Any, artifact_file: str) -> bytes:
         else:
             from pyarrow import csv
 
-            csv.write_csv(rows, out)
+            csv.write_csv(rows.cast(pa.schema([(field.name, _plain(field.type)) for field in rows.schema])), out)
         return out.getvalue()
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise InvalidInput(
             f"the table cannot be kept as {extension}: {error}; .parquet holds the most types"
         ) from error
+
+
+def _plain(kind: "pa.DataType") -> "pa.DataType":
+    """The type without what Arrow's CSV writer does not know: Polars' texts, and categories."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        return _plain(kind.value_type)
+    return pa.string() if kind == pa.string_view() else kind
 
 
 def as_arrow(data: Any) -> "pa.Table":

@@ -106,7 +106,7 @@ class ArtifactVerbs(ABC):
         Args:
             image: array of height × width (× 1, 3 or 4 channels) of booleans, integers from 0 to 255 or floats from 0
                 to 1, or a PIL image.
-            artifact_file: ``.png``, ``.jpg``, ``.webp``, ``.bmp``, ``.gif`` or ``.tiff``.
+            artifact_file: ``.png``, ``.webp``, ``.tiff`` or ``.jpg`` (which alters pixels and has no transparency).
             key: name of a series, instead of a path: a PNG below ``images/``, named as MLflow names it.
             step: of the series; default 0.
 

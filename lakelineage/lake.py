@@ -58,6 +58,10 @@ class Lake:
 
         It ends with :meth:`Run.end`, with the ``with`` block, or at the latest when the program does.
 
+        Its code is kept below ``source/`` in its artifacts: what git has not committed, and the program where git does
+        not have it. The variables ``LAKELINEAGE_CAPTURE_DIFF=0`` and ``LAKELINEAGE_CAPTURE_SOURCE=0`` (not even the
+        program) turn that off.
+
         Args:
             experiment: name; the experiment is created if there is none.
             name: name for people.

@@ -193,6 +193,16 @@ class Engine:
         return placed[0]
 
     @property
+    def closed(self) -> bool:
+        """Whether it was let go of."""
+        return self._closed
+
+    @cached_property
+    def cache(self) -> HostCache:
+        """What this host keeps of the lake to be quick."""
+        return HostCache(self.root, self.settings.lake_id)
+
+    @property
     def reader(self) -> "DuckDBReader":
         """The reader; made when first asked for."""
         if self._reader is None:
@@ -222,7 +232,7 @@ class Engine:
     def _new_reader(self, as_of: int | None = None) -> "DuckDBReader":
         from lakelineage.query.duckdb.reader import DuckDBReader
 
-        return DuckDBReader(self.store, self._folders, HostCache(self.root, self.settings.lake_id), as_of)
+        return DuckDBReader(self.store, self._folders, self.cache, as_of)
 
     def flush(self) -> None:
         """Commit all that the journals of this host hold at the time of the call.

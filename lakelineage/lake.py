@@ -66,6 +66,10 @@ class Lake:
         with the traceback if an exception ends it, or KILLED by SIGTERM. The first run that the main thread starts
         installs a handler for that signal; one that the program installed itself is kept and called.
 
+        Its code is kept below ``source/`` in its artifacts: what git has not committed, and the program where git does
+        not have it. The variables ``LAKELINEAGE_CAPTURE_DIFF=0`` and ``LAKELINEAGE_CAPTURE_SOURCE=0`` (not even the
+        program) turn that off.
+
         Args:
             experiment: name; the experiment is created if there is none, or if the one of this name was deleted.
             name: name for people.

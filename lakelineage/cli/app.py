@@ -8,7 +8,21 @@ from typing import Annotated, Any
 
 import typer
 
-from lakelineage.cli import compare, edit, experiments, lakes, lineage, models, runs, scoring, shell, snapshots, sql
+from lakelineage.cli import (
+    artifacts,
+    compare,
+    edit,
+    experiments,
+    lakes,
+    lineage,
+    models,
+    runs,
+    scoring,
+    shell,
+    snapshots,
+    source,
+    sql,
+)
 from lakelineage.cli.output import printable
 from lakelineage.cli.session import JsonOption, LakeOption, Session, UsageError, shared_options
 from lakelineage.errors import LakelineageError
@@ -49,6 +63,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "restore": edit.restore,
     "compare": compare.compare,
     "history": compare.history,
+    "artifacts": artifacts.artifacts,
+    "source": source.source,
     "sql": sql.sql,
     "snapshot": snapshots.snapshot,
     "reload": snapshots.reload,

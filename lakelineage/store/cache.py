@@ -10,7 +10,7 @@ from lakelineage.store.root import Root
 
 
 class HostCache:
-    """Folders for what can be made again, and local copies of a remote lake's Parquet files, which never change.
+    """Folders for what can be made again, and local copies of a remote lake's files, which never change.
 
     Args:
         root: the lake.
@@ -28,7 +28,7 @@ class HostCache:
             return file.path
         target = self._target(file)
         if not (target.exists() and target.stat().st_size == file.size):
-            self._download(file, target)
+            self._fetch(file.path.removeprefix(self._root.uri + "/"), target)
         return str(target)
 
     def folder(self, name: str) -> Path:
@@ -41,15 +41,30 @@ class HostCache:
             self._folder = base / self._lake_id
         return self._folder / name
 
+    def local_copy(self, path: str, sha256: str) -> Path:
+        """A file of a remote lake on this machine, under its own name: copied now if its content is not here yet.
+
+        Args:
+            path: relative to the lake.
+            sha256: hex digest that its content is to have; the caller checks it.
+
+        Raises:
+            FileNotFoundError: the lake has no such file.
+        """
+        target = self.folder("artifacts") / sha256 / path.rsplit("/", 1)[-1]
+        if not target.exists():
+            self._fetch(path, target)
+        return target
+
     def _target(self, file: DataFile) -> Path:
         return self.folder("files") / (hashlib.sha256(file.path.encode()).hexdigest()[:32] + ".parquet")
 
-    def _download(self, file: DataFile, target: Path) -> None:
+    def _fetch(self, path: str, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent)
         os.close(handle)
         try:
-            self._root.download(file.path.removeprefix(self._root.uri + "/"), Path(name))
+            self._root.download(path, Path(name))
             os.replace(name, target)
         finally:
             Path(name).unlink(missing_ok=True)

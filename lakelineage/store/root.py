@@ -200,12 +200,38 @@ class Root:
             os.replace(temporary, target)
             sync_folder(target.parent)
 
+    def link(self, existing: Path, path: str, *, sync: bool) -> bool:
+        """Give a file of this local lake a second name: a hard link, which takes no space.
+
+        Args:
+            existing: the file.
+            path: its second name; nothing is there yet.
+            sync: make the name durable before returning.
+
+        Returns:
+            Whether it was made; False if the file system has no hard links, or one file has too many.
+        """
+        target = self._path(path)
+        with storage_errors(f"writing {target}"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(existing, target)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                return False
+            if sync:
+                sync_folder(target.parent)
+        return True
+
     def download(self, path: str, target: Path) -> None:
         """Copy a file of the lake to a local one.
 
         Raises:
             FileNotFoundError: there is none.
         """
+        if self.local is not None and not self._path(path).exists():
+            raise FileNotFoundError(self.child(path))  # and not what storage_errors makes of it
         target.parent.mkdir(parents=True, exist_ok=True)
         with storage_errors(f"writing {target}"):
             if self.local is not None:

@@ -3,9 +3,8 @@
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from lakelineage.engine import Engine
@@ -15,7 +14,8 @@ from lakelineage.model.changes import Row, Rows
 from lakelineage.model.clock import wall_clock
 from lakelineage.model.values import Lifecycle, RunStatus
 from lakelineage.tables import METRICS, PARAMS, RUNS_HISTORY, TAGS_HISTORY
-from lakelineage.tracking import artifacts, metric_table, started, system_metrics, termination
+from lakelineage.tracking import kept_source, metric_table, started, system_metrics, termination
+from lakelineage.tracking.artifact_verbs import ArtifactVerbs
 
 #: Tag of a note, of a run or an experiment; the name is MLflow's, whose user interface shows it.
 NOTE_TAG = "mlflow.note.content"
@@ -40,13 +40,15 @@ class RunState:
     git_branch: str | None = None
     git_dirty: bool | None = None
     environment_id: str | None = None
+    source_type: str | None = None
+    source_hash: str | None = None
 
     def row(self) -> Row:
         """As a row of ``runs_history``."""
         return tuple(getattr(self, name) for name in RUNS_HISTORY.names)
 
 
-class ActiveRun:
+class ActiveRun(ArtifactVerbs):
     """Logs to one run. Safe to share between threads; a forked child may go on logging with it.
 
     What a call checks (whether the run is active, whether a param is set otherwise) is what this process knows:
@@ -237,51 +239,11 @@ class ActiveRun:
         """Take a tag off; no error if it was not set."""
         self._engine.append((Rows(TAGS_HISTORY.name, ((self.id, validate.key(key, "tag key"), None),)),))
 
-    def set_note(self, text: str) -> None:
-        """Set the note of the run (Markdown); it replaces the note that it had."""
-        self.set_tag(NOTE_TAG, validate.text(text, "note"))
-
-    def log_artifact(self, local_path: str | Path, artifact_path: str | None = None) -> None:
-        """Copy a file into the run's artifacts.
-
-        Args:
-            local_path: file.
-            artifact_path: folder in the artifacts to put it in.
-
-        Raises:
-            InvalidPath: the artifact path leaves the run's folder.
-            InvalidInput: there is no such file.
-        """
-        source = Path(local_path)
-        if not source.is_file():
-            raise InvalidInput(f"{str(source)!r} is no file; use log_artifacts for a folder")
-        name = source.name if artifact_path is None else f"{artifact_path}/{source.name}"
-        self._log_files([(source, name)])
-
-    def log_artifacts(self, local_folder: str | Path, artifact_path: str | None = None) -> None:
-        """Copy all files below a folder into the run's artifacts, keeping their relative paths."""
-        folder = Path(local_folder)
-        if not folder.is_dir():
-            raise InvalidInput(f"{str(folder)!r} is no folder; use log_artifact for a file")
-        files = sorted(f for f in folder.rglob("*") if f.is_file())
-        prefix = "" if artifact_path is None else f"{artifact_path}/"
-        self._log_files([(f, prefix + f.relative_to(folder).as_posix()) for f in files])
-
-    def log_text(self, text: str, artifact_path: str) -> None:
-        """Keep a text as an artifact (UTF-8)."""
-        path = validate.artifact_path(artifact_path)
-        self._check_active()
-        artifacts.keep_bytes(self._engine, self.id, validate.text(text, "text", 1 << 30).encode(), path)
-
-    def _log_files(self, files: Iterable[tuple[Path, str]]) -> None:
-        checked = [(source, validate.artifact_path(path)) for source, path in files]
-        self._check_active()
-        artifacts.keep_files(self._engine, self.id, checked)
-
     def end(self, status: RunStatus | str = RunStatus.FINISHED) -> None:
         """End the run. Ending it again the same way is no error.
 
-        In a remote lake it returns after all that the run logged from this host is in the object store.
+        It returns after the run's code is among its artifacts, and in a remote lake after all that the run logged
+        from this host is in the object store.
 
         Raises:
             InvalidInput: the status is none that ends a run.
@@ -293,6 +255,7 @@ class ActiveRun:
             if self._state.status is wanted:
                 return
             self._check_active()
+            kept_source.at_end(self._engine, self.id)
             ended = replace(self._state, status=wanted, end_time=wall_clock())
             self._engine.append((Rows(RUNS_HISTORY.name, (ended.row(),)),))
             self._state = ended

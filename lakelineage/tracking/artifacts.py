@@ -11,6 +11,7 @@ from lakelineage.model import nodes, validate
 from lakelineage.model.changes import Rows
 from lakelineage.model.values import Relation
 from lakelineage.tables import ARTIFACTS, LINEAGE
+from lakelineage.tracking.artifact import Artifact
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -77,33 +78,69 @@ def _record(engine: Engine, run_id: str, kept: list[tuple[str, int, str]]) -> No
     engine.append((Rows(ARTIFACTS.name, rows), Rows(LINEAGE.name, edges)))
 
 
+#: The newest of each path.
+_NEWEST = "QUALIFY row_number() OVER (PARTITION BY path ORDER BY ingested_at DESC, writer DESC, seq DESC) = 1"
+
+
 def listing(engine: Engine, run_id: str) -> "pa.Table":
     """Artifacts of a run: path, size in bytes, sha256; the newest of each path, by path."""
-    return engine.query(
-        "SELECT path, size, sha256 FROM artifacts WHERE run_id = ? "
-        "QUALIFY row_number() OVER (PARTITION BY path ORDER BY ingested_at DESC, writer DESC, seq DESC) = 1 "
-        "ORDER BY path",
-        [run_id],
+    return engine.query(f"SELECT path, size, sha256 FROM artifacts WHERE run_id = ? {_NEWEST} ORDER BY path", [run_id])
+
+
+def children(engine: Engine, run_id: str, path: str | None) -> "pa.Table":
+    """What is directly in a folder of a run's artifacts; of a file, the file itself.
+
+    Returns:
+        path (whole), is_dir, size in bytes (null for a folder); by path.
+
+    Raises:
+        ArtifactNotFound: the run has nothing at the path.
+    """
+    inside = _inside(path)
+    prefix = f"{inside}/" if inside else ""
+    found = engine.query(
+        f"WITH own AS (SELECT path, size FROM artifacts WHERE run_id = $run {_NEWEST}), "
+        "below AS (SELECT substr(path, length($prefix) + 1) AS rest, size FROM own WHERE starts_with(path, $prefix)) "
+        "SELECT $prefix || split_part(rest, '/', 1) AS path, bool_or(contains(rest, '/')) AS is_dir, "
+        "CASE WHEN bool_or(contains(rest, '/')) THEN NULL ELSE max(size) END AS size FROM below GROUP BY 1 "
+        "UNION ALL SELECT path, false, size FROM own WHERE path = $path ORDER BY path",
+        {"run": run_id, "prefix": prefix, "path": inside},
+    )
+    if inside and not found.num_rows:
+        raise _not_found(run_id, inside)
+    return found
+
+
+def _inside(path: str | None) -> str:
+    """A path inside the artifacts, checked; empty for the top."""
+    return "" if path is None or path in ("", ".", "/") else validate.artifact_path(path)
+
+
+def _not_found(run_id: str, path: str) -> ArtifactNotFound:
+    return ArtifactNotFound(
+        f"run {run_id} has no artifact {path!r}; `lakelineage artifacts {run_id}` lists those it has"
     )
 
 
-def download(engine: Engine, run_id: str, path: str, target: Path) -> Path:
-    """Copy an artifact, or all below a folder of them, to a local folder.
+def download(engine: Engine, run_id: str, path: str | None, target: Path) -> Path:
+    """Copy an artifact, all below a folder of them, or (without a path) all, to a local folder.
 
     Returns:
         The local file or folder.
 
     Raises:
         ArtifactNotFound: the run has nothing at the path.
+        LakeDamaged: a file is gone or is not what was logged; those before it are copied.
     """
-    path = validate.artifact_path(path)
-    base = folder(run_id)
-    if engine.root.exists(f"{base}/{path}"):
-        engine.root.download(f"{base}/{path}", target / path)
-        return target / path
-    below = engine.root.list(f"{base}/{path}")
-    if not below:
-        raise ArtifactNotFound(f"run {run_id} has no artifact {path!r}; `lakelineage run {run_id}` lists those it has")
-    for found, _ in below:
-        engine.root.download(found, target / found.removeprefix(f"{base}/"))
-    return target / path
+    inside = _inside(path)
+    found = [
+        row
+        for row in listing(engine, run_id).to_pylist()
+        if not inside or row["path"] == inside or row["path"].startswith(f"{inside}/")
+    ]
+    if inside and not found:
+        raise _not_found(run_id, inside)
+    for row in found:
+        Artifact(engine, run_id, row["path"], (row["size"], row["sha256"])).copy_to(target / row["path"])
+    target.mkdir(parents=True, exist_ok=True)
+    return target / inside

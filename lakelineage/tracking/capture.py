@@ -4,20 +4,19 @@ import functools
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakelineage.model.ids import digest
+from lakelineage.tracking import git
+from lakelineage.tracking.source import main_source
 
 if TYPE_CHECKING:
     import subprocess
 
-#: Seconds that git may take. A slow disk must not hold up training; the run then has no revision.
-GIT_TIMEOUT = 2.0
-#: Variables that point git at another repository than the one it is asked about (hooks set them, for one).
-_MISLEADING = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE")
 _DIST_INFO = re.compile(r"(?P<name>[^-]+)-(?P<version>[^-]+)\.dist-info")
 
 
@@ -46,11 +45,13 @@ class Captured:
         user: login name, ``LAKELINEAGE_USER`` where that is set (a service's user, say), ``uid:…`` where there is no
             name.
         host: name of the machine.
-        source: absolute path of the program's main file; None in a notebook or at a prompt.
+        source: absolute path of the program's main file or notebook; None at a prompt, or if it cannot be found.
         git_commit: revision of the repository that holds ``source`` (or else the working directory); None outside one.
         git_branch: branch of it; None outside one, or when no branch is checked out.
         git_dirty: whether tracked files differ from that revision; None outside one.
         environment: Python and packages.
+        source_type: script, module, notebook or console (a prompt, ``-c``, standard input).
+        source_hash: SHA-256 of the main file's content as it was at the first run; None where there is no file.
     """
 
     user: str
@@ -60,6 +61,8 @@ class Captured:
     git_branch: str | None
     git_dirty: bool | None
     environment: Environment
+    source_type: str
+    source_hash: str | None
 
 
 @functools.cache
@@ -70,13 +73,21 @@ def capture() -> Captured:
     """
     import platform
 
-    source = _main_file()
+    main = main_source()
     # git works while we read the packages.
-    git = _start_git(source.parent if source else Path.cwd())
+    asked = _start_git(main.folder)
     environment = _environment()
-    commit, branch, dirty = _git_state(_finish(git))
+    commit, branch, dirty = _git_state(_finish(asked))
     return Captured(
-        current_user(), platform.node(), str(source) if source else None, commit, branch, dirty, environment
+        user=current_user(),
+        host=platform.node(),
+        source=None if main.path is None else str(main.path),
+        git_commit=commit,
+        git_branch=branch,
+        git_dirty=dirty,
+        environment=environment,
+        source_type=main.type,
+        source_hash=main.sha256,
     )
 
 
@@ -94,45 +105,23 @@ def current_user() -> str:
         return f"uid:{os.getuid()}"
 
 
-def _main_file() -> Path | None:
-    file = getattr(sys.modules.get("__main__"), "__file__", None)
-    if not file:
-        return None
-    path = Path(file).absolute()
-    # Our own command line is nobody's training code: the folder that it was called in tells the revision.
-    ours = path.name == "lakelineage" or path == Path(__file__).parents[1] / "__main__.py"
-    return path if path.is_file() and not ours else None
-
-
 def _start_git(folder: Path) -> "subprocess.Popen[bytes] | None":
-    """One git process that tells all at once: it asks nothing, locks nothing and starts no daemon."""
-    import subprocess
-
-    command = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(folder)]
-    command += ["status", "--porcelain=v2", "--branch", "--no-ahead-behind", "--untracked-files=no"]
-    command += ["--ignore-submodules=dirty"]
-    quiet = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-    env = {name: value for name, value in os.environ.items() if name not in _MISLEADING} | quiet
-    pipe, null = subprocess.PIPE, subprocess.DEVNULL
+    """One git process that tells all at once; None if it is not installed."""
+    command = ["status", "--porcelain=v2", "--branch", "--no-ahead-behind", "--untracked-files=no"]
     try:
-        return subprocess.Popen(command, stdin=null, stdout=pipe, stderr=null, env=env)
-    except OSError:
+        return git.start(folder, [*command, "--ignore-submodules=dirty"])
+    except git.GitFailed:
         return None
 
 
-def _finish(git: "subprocess.Popen[bytes] | None") -> str | None:
+def _finish(asked: "subprocess.Popen[bytes] | None") -> str | None:
     """What git said; None if it is not installed, failed, or took too long."""
-    import subprocess
-
-    if git is None:
+    if asked is None:
         return None
-    with git:
-        try:
-            out, _ = git.communicate(timeout=GIT_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            git.kill()
-            return None
-    return out.decode(errors="replace") if git.returncode == 0 else None
+    try:
+        return git.finish(asked, time.monotonic() + git.GIT_TIMEOUT).decode(errors="replace")
+    except git.GitFailed:
+        return None
 
 
 def _git_state(status: str | None) -> tuple[str | None, str | None, bool | None]:

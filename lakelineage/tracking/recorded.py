@@ -11,8 +11,9 @@ from lakelineage.model import validate
 from lakelineage.model.changes import Row, Rows
 from lakelineage.model.values import Lifecycle, RunStatus
 from lakelineage.tables import TAGS_HISTORY
-from lakelineage.tracking import artifacts, failure
+from lakelineage.tracking import artifacts, failure, source_view
 from lakelineage.tracking.active import NOTE_TAG, tag_rows
+from lakelineage.tracking.artifact import Artifact
 from lakelineage.tracking.ids import full_id
 from lakelineage.tracking.metric_table import microseconds
 
@@ -167,13 +168,49 @@ class RecordedRun:
         """Logged files: path, size in bytes, sha256."""
         return artifacts.listing(self._engine, self.id)
 
-    def download(self, path: str, target: str | Path) -> Path:
-        """Copy an artifact, or a folder of them, to a local folder and return where it is there.
+    def list_artifacts(self, path: str | None = None) -> "pa.Table":
+        """What is directly in a folder of the artifacts: path, is_dir, size in bytes. Default the top.
 
         Raises:
             ArtifactNotFound: the run has nothing at the path.
         """
+        return artifacts.children(self._engine, self.id, path)
+
+    def artifact(self, path: str) -> Artifact:
+        """An artifact, of which nothing is read until it is asked for."""
+        return Artifact(self._engine, self.id, path)
+
+    def download(self, path: str | None, target: str | Path) -> Path:
+        """Copy an artifact, a folder of them, or (with ``None``) all to a local folder; return where it is there.
+
+        Paths inside the artifacts are kept: ``plots/roc.png`` goes to ``<target>/plots/roc.png``.
+
+        Raises:
+            ArtifactNotFound: the run has nothing at the path.
+            LakeDamaged: a file is gone or is not what was logged.
+        """
         return artifacts.download(self._engine, self.id, path, Path(target))
+
+    @property
+    def source_files(self) -> tuple[str, ...]:
+        """Paths of the artifacts that hold the run's code: main file, notebook, executed cells, diff."""
+        return source_view.files(self._engine, self.id)
+
+    def code(self) -> str | None:
+        """The main file of the run as it was: of a notebook, its cells in percent format.
+
+        It is read from the artifacts, or else from the repository if that is on this machine. None if there was none
+        (a prompt, say) or it is not to be had here; ``attributes["git_commit"]`` then tells which commit has it.
+        """
+        return source_view.code(self._engine, self._row)
+
+    @property
+    def diff(self) -> str | None:
+        """What was not committed in the run's work tree, as a patch; None if there was nothing, or it was not kept.
+
+        The artifact ``source/uncommitted.diff`` has it as bytes, for ``git apply``.
+        """
+        return source_view.diff(self._engine, self.id)
 
     @property
     def packages(self) -> Mapping[str, str]:

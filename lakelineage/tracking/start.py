@@ -13,7 +13,7 @@ from lakelineage.model.clock import wall_clock
 from lakelineage.model.ids import new_id
 from lakelineage.model.values import Lifecycle, Relation, RunStatus
 from lakelineage.tables import ENVIRONMENTS, LINEAGE, RUNS_HISTORY, TAGS_HISTORY
-from lakelineage.tracking import failure
+from lakelineage.tracking import failure, kept_source, source
 from lakelineage.tracking.active import RunState, handles_of, tag_rows
 from lakelineage.tracking.capture import Captured, capture
 from lakelineage.tracking.ids import run_id_of
@@ -29,6 +29,7 @@ def new_run(
         InvalidInput: a name or tag cannot be kept.
     """
     captured = capture()
+    main = source.current()
     state = RunState(
         run_id=new_id(),
         experiment_id=experiment_id,
@@ -43,6 +44,8 @@ def new_run(
         git_branch=captured.git_branch,
         git_dirty=captured.git_dirty,
         environment_id=captured.environment.environment_id,
+        source_type=captured.source_type,
+        source_hash=main.sha256,
     )
     rows = tag_rows(state.run_id, tags or {})
     change = [Rows(RUNS_HISTORY.name, (state.row(),))]
@@ -51,7 +54,10 @@ def new_run(
     if state.parent_run_id is not None:
         change.append(Rows(LINEAGE.name, (_parent_edge(state.parent_run_id, state.run_id),)))
     change += _environment(engine, captured)
-    engine.append(tuple(change))
+    code = kept_source.at_start(engine, state.run_id, main)
+    engine.append((*change, *(code or ())))
+    if code is None:
+        kept_source.later(engine, state.run_id, main)
     return state
 
 

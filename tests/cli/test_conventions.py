@@ -28,6 +28,8 @@ COMMANDS = (
     "experiments",
     "compare",
     "history",
+    "artifacts",
+    "source",
     "sql",
     "snapshot",
     "reload",

@@ -295,8 +295,9 @@ def test_an_artifact_path_that_leaves_the_runs_folder_is_refused(
     if path not in ("", ".", " "):
         with pytest.raises(InvalidInput):
             run.log_artifact(file, path)
-    with pytest.raises((InvalidPath, InvalidInput)):
-        lakelineage.open(lake_path).run(run.id).download(path, lake_path.parent / "out")
+    if path not in ("", "."):  # these name all artifacts
+        with pytest.raises((InvalidPath, InvalidInput)):
+            lakelineage.open(lake_path).run(run.id).download(path, lake_path.parent / "out")
     assert sorted(p for p in lake_path.rglob("*") if "artifacts" in p.parts) == before
     assert not (lake_path / "artifacts" / "x").exists()
 

@@ -14,14 +14,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lakelineage.errors import InvalidInput, LakelineageError, StorageFailed
+from lakelineage.errors import ConcurrentWrite, InvalidInput, LakelineageError, StorageFailed, StorageFull
 from lakelineage.journal.background import Flusher
 from lakelineage.journal.lanes import file_system, hosts, is_network, require_local, segments
 from lakelineage.journal.segment import MAGIC
 from lakelineage.journal.writer import Journal
 from lakelineage.model.changes import Change, Stamp
 from lakelineage.model.values import Durability
-from lakelineage.settings import load_or_create
+from lakelineage.settings import FORMAT, load_or_create
 from lakelineage.store import forks
 from lakelineage.store.cache import HostCache
 from lakelineage.store.delta import DeltaStore
@@ -104,6 +104,7 @@ class Engine:
         self._flusher = Flusher(lambda: self._drain(0.0))
         with storage_errors(f"opening the journal {self.host_folder}"):
             self.journal = Journal(self.host_folder, durability, self._flusher.notify)
+        self._upgrade_if_possible()
         self._reader: DuckDBReader | None = None
         self.known_environments: set[str] = set()
         self._pid = os.getpid()
@@ -125,6 +126,35 @@ class Engine:
         folder = base / self.settings.lake_id / "journal"
         require_local(folder)
         return folder
+
+    def _upgrade_if_possible(self) -> None:
+        """Upgrade a lake of an older format. One that cannot be written can still be read."""
+        try:
+            self._upgrade()
+        except (StorageFailed, StorageFull, ConcurrentWrite) as error:
+            _log.warning(
+                "the lake %s has format %d and could not be upgraded to %d; reading works, and what is logged waits in "
+                "the journal until it can be: %s",
+                self.root.uri,
+                self.settings.format,
+                FORMAT,
+                error,
+            )
+
+    def _upgrade(self) -> None:
+        """Upgrade a lake of an older format; nothing to do most of the time.
+
+        Raises:
+            StorageFailed: the lake cannot be written.
+            ConcurrentWrite: another process is at it.
+        """
+        if self.settings.format >= FORMAT or not forks.usable():
+            return  # a forked child only journals
+        from lakelineage import migrations
+
+        before = self.settings.format
+        self.settings = migrations.upgrade(self.root, self.store, self._spool)
+        _log.info("the lake %s was upgraded from format %d to %d", self.root.uri, before, self.settings.format)
 
     def _folders(self) -> list[Path]:
         """Journal folders to read and drain: all that are here, for a local disk belongs to one running system."""
@@ -181,7 +211,10 @@ class Engine:
         def witnessed(rows: "pa.Table") -> Sequence[tuple[Any, ...]] | None:
             if rows.num_rows:
                 self.journal.witness(rows.column("ingested_at")[-1].value)
-            return decide(rows)
+            wanted = decide(rows)
+            if wanted:
+                self._upgrade()
+            return wanted
 
         self._wrote = True
         added = self.store.exclusive(table, witnessed, stamped)
@@ -242,6 +275,7 @@ class Engine:
 
     def _drain(self, timeout: float) -> bool:
         """Commit what is journaled; says whether no folder was left to another committer."""
+        self._upgrade()
         if self._committer is None:
             from lakelineage.journal.committer import Committer
 

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from lakelineage.errors import InvalidInput, InvalidPath, StorageFailed, StorageFull
 
 if TYPE_CHECKING:
+    from obstore import UpdateVersion
     from obstore.store import ObjectStore
 
 _REMOTE_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss")
@@ -188,6 +189,48 @@ class Root:
             sync_folder(target.parent)
         return True
 
+    def read_tagged(self, path: str) -> "tuple[bytes, UpdateVersion | None]":
+        """Content of a file, and what :meth:`replace` needs in order to replace just this content.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        if self.local is not None:
+            return self.read(path), None
+        with _remote_errors(f"reading {self.child(path)}"):
+            found = self._remote.get(path)
+            tag: UpdateVersion = {}
+            if found.meta["e_tag"]:
+                tag["e_tag"] = found.meta["e_tag"]
+            if found.meta["version"]:
+                tag["version"] = found.meta["version"]
+            return bytes(found.bytes()), tag
+
+    def replace(self, path: str, data: bytes, tag: "UpdateVersion | None") -> bool:
+        """Replace a file, whole or not at all, if nobody else has meanwhile.
+
+        Local file systems have no such condition: there the caller holds a lease.
+
+        Args:
+            path: of the file.
+            data: its new content.
+            tag: as :meth:`read_tagged` gave it.
+
+        Returns:
+            Whether it was replaced; False leaves what another writer made of it.
+        """
+        if tag is None:
+            self.write(path, data)
+            return True
+        from obstore.exceptions import PreconditionError
+
+        try:
+            with _remote_errors(f"writing {self.child(path)}"):
+                self._remote.put(path, data, mode=tag)
+        except PreconditionError:
+            return False
+        return True
+
     def upload(self, source: Path, path: str) -> None:
         """Copy a local file into the lake, whole or not at all; durable when it returns."""
         if self.local is None:
@@ -256,11 +299,11 @@ def _sync_file(path: Path) -> None:
 
 @contextmanager
 def _remote_errors(doing: str) -> Iterator[None]:
-    from obstore.exceptions import AlreadyExistsError, BaseError
+    from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
     try:
         yield
-    except (FileNotFoundError, AlreadyExistsError):
+    except (FileNotFoundError, AlreadyExistsError, PreconditionError):
         raise
     except (BaseError, OSError) as error:
         raise StorageFailed(f"{doing}: {error}") from error

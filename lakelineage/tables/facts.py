@@ -170,6 +170,8 @@ RUNS_HISTORY = Table(
         _c("git_branch", "branch of the code"),
         Column("git_dirty", "bool", "whether the code had changes that were not committed"),
         _c("environment_id", "Python and installed packages"),
+        _c("source_type", "script, module, notebook or console"),
+        _c("source_hash", "SHA-256 of the content of the source file"),
     ),
     key=("run_id",),
 )

@@ -37,6 +37,8 @@ class RunState:
     git_branch: str | None = None
     git_dirty: bool | None = None
     environment_id: str | None = None
+    source_type: str | None = None
+    source_hash: str | None = None
 
     def row(self) -> Row:
         """As a row of ``runs_history``."""

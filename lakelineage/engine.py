@@ -21,7 +21,7 @@ from lakelineage.journal.segment import MAGIC
 from lakelineage.journal.writer import Journal
 from lakelineage.model.changes import Change, Stamp
 from lakelineage.model.values import Durability
-from lakelineage.settings import FORMAT, load_or_create
+from lakelineage.settings import FORMAT, Settings, load_or_create
 from lakelineage.store import forks
 from lakelineage.store.cache import HostCache
 from lakelineage.store.delta import DeltaStore
@@ -94,8 +94,8 @@ class Engine:
         self.durability: Durability = durability
         self.root = Root(uri, storage_options)
         self.settings = load_or_create(self.root, create, protection)
-        self._spool = self._spool_folder()
-        self.host_folder = self._spool / _host_name()
+        self.spool = spool_folder(self.root, self.settings)
+        self.host_folder = self.spool / _host_name()
         self.after_drain: Callable[[Drained], None] = lambda _: None
         self.before_close: Callable[[], None] = lambda: None
         self.at_exit: Callable[[], None] = lambda: None
@@ -112,20 +112,6 @@ class Engine:
         self._wrote = False
         _open_engines.add(self)
         self._drain_leftovers()
-
-    def _spool_folder(self) -> Path:
-        if self.root.local is not None:
-            return self.root.local / "journal"
-        given = os.environ.get("LAKELINEAGE_SPOOL")
-        if given:
-            base = Path(given).expanduser().absolute()
-        else:
-            from platformdirs import user_state_path
-
-            base = user_state_path("lakelineage")
-        folder = base / self.settings.lake_id / "journal"
-        require_local(folder)
-        return folder
 
     def _upgrade_if_possible(self) -> None:
         """Upgrade a lake of an older format. One that cannot be written can still be read."""
@@ -153,18 +139,18 @@ class Engine:
         from lakelineage import migrations
 
         before = self.settings.format
-        self.settings = migrations.upgrade(self.root, self.store, self._spool)
+        self.settings = migrations.upgrade(self.root, self.store, self.spool)
         _log.info("the lake %s was upgraded from format %d to %d", self.root.uri, before, self.settings.format)
 
     def _folders(self) -> list[Path]:
         """Journal folders to read and drain: all that are here, for a local disk belongs to one running system."""
-        here = hosts(self._spool)
+        here = hosts(self.spool)
         return here if here == [self.host_folder] or not self._on_network else [self.host_folder]
 
     @cached_property
     def _on_network(self) -> bool:
         """Whether other machines may be at work on the same folder; leases of theirs cannot be trusted."""
-        return self.root.local is not None and is_network(file_system(self._spool))
+        return self.root.local is not None and is_network(file_system(self.spool))
 
     def _drain_leftovers(self) -> None:
         """Have the flusher commit what processes that have died left behind."""
@@ -225,6 +211,11 @@ class Engine:
         self.after_drain(Drained(added.num_rows, frozenset({table.name})))
         return placed[0]
 
+    @cached_property
+    def cache(self) -> HostCache:
+        """What this host keeps of the lake to be quick."""
+        return HostCache(self.root, self.settings.lake_id)
+
     @property
     def reader(self) -> "DuckDBReader":
         """The reader; made when first asked for."""
@@ -255,7 +246,7 @@ class Engine:
     def _new_reader(self, as_of: int | None = None) -> "DuckDBReader":
         from lakelineage.query.duckdb.reader import DuckDBReader
 
-        return DuckDBReader(self.store, self._folders, HostCache(self.root, self.settings.lake_id), as_of)
+        return DuckDBReader(self.store, self._folders, self.cache, as_of)
 
     def flush(self) -> None:
         """Commit all that the journals of this host hold at the time of the call.
@@ -267,7 +258,7 @@ class Engine:
         if forks.usable():
             if not self._drain(_FLUSH_TIMEOUT):
                 raise StorageFailed(
-                    f"another process has been committing the journal {self._spool} for {_FLUSH_TIMEOUT:.0f} s; "
+                    f"another process has been committing the journal {self.spool} for {_FLUSH_TIMEOUT:.0f} s; "
                     "what was logged is safe in the journal, try again"
                 )
         else:
@@ -328,6 +319,26 @@ class Past:
         self.select_runs = reader.select_runs
         self.find_run = reader.find_run
         self.close = reader.close
+
+
+def spool_folder(root: Root, settings: Settings) -> Path:
+    """Where the journals of a lake are on this host.
+
+    Raises:
+        UnsuitableStorage: on a network file system, for a remote lake.
+    """
+    if root.local is not None:
+        return root.local / "journal"
+    given = os.environ.get("LAKELINEAGE_SPOOL")
+    if given:
+        base = Path(given).expanduser().absolute()
+    else:
+        from platformdirs import user_state_path
+
+        base = user_state_path("lakelineage")
+    folder = base / settings.lake_id / "journal"
+    require_local(folder)
+    return folder
 
 
 def _host_name() -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lakelineage.cli import lakes, lineage, models, runs, scoring, snapshots, sql
+from lakelineage.cli import doctor, lakes, lineage, models, runs, scoring, snapshots, sql
 from lakelineage.cli.output import printable
 from lakelineage.cli.session import JsonOption, LakeOption, Session, UsageError, shared_options
 from lakelineage.errors import LakelineageError
@@ -47,6 +47,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "score": scoring.score,
     "flush": lakes.flush,
     "maintain": lakes.maintain,
+    "doctor": doctor.doctor,
 }
 for _name, _function in _COMMANDS.items():
     app.command(_name)(shared_options(_function))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable
 
 #: Logs of the lake's own tables stay short: as-of questions are answered by ``ingested_at``, never by Delta versions.
-_PROPERTIES = {
+PROPERTIES = {
     "delta.checkpointInterval": "100",
     "delta.logRetentionDuration": "interval 1 hours",
     "delta.deletedFileRetentionDuration": "interval 3 hours",
@@ -163,7 +163,7 @@ class _Handle:
                     mode="error",
                     name=self.table.name,
                     description=f"One row per: {self.table.doc}.",
-                    configuration=_PROPERTIES,
+                    configuration=PROPERTIES,
                     storage_options=self._root.storage_options,
                 )
                 self._checked = time.time()
@@ -457,8 +457,13 @@ class DeltaStore:
             fresh = handle.reopen()
             return 0 if fresh is None else len(handle.files(fresh))
 
-    def vacuum(self, table: Table, hours: int) -> list[str]:
+    def vacuum(self, table: Table, hours: int, full: bool = False) -> list[str]:
         """Delete files that no version of the last ``hours`` needs.
+
+        Args:
+            table: which.
+            hours: how long files stay.
+            full: also those that no version ever named, which writers that died left: lists the whole folder.
 
         Returns:
             The files deleted.
@@ -469,7 +474,7 @@ class DeltaStore:
             if delta is None:
                 return []
             with delta_errors(f"vacuuming {table.name}"):
-                return delta.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False)
+                return delta.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False, full=full)
 
     def distrust(self) -> None:
         """Open every table anew when it is next asked for: something on the disk is not as it was known."""

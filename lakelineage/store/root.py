@@ -4,9 +4,11 @@ import errno
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -72,6 +74,21 @@ def split_options(options: Mapping[str, str]) -> tuple[Any, Any]:
         elif plain not in _DELTA_OPTIONS:
             config[key.lower()] = value
     return config, client
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Entry:
+    """A file of a lake.
+
+    Attributes:
+        path: relative to the lake.
+        size: bytes.
+        changed: when it was written or put there, seconds since 1970.
+    """
+
+    path: str
+    size: int
+    changed: float
 
 
 class Root:
@@ -258,19 +275,30 @@ class Root:
                 for chunk in self._remote.get(path):
                     out.write(bytes(chunk))
 
+    def walk(self, prefix: str) -> list[Entry]:
+        """Files below a folder, recursively, sorted by path; empty if there is no such folder."""
+        if self.local is None:
+            with _remote_errors(f"listing {self.child(prefix)}"):
+                found = [meta for batch in self._remote.list(prefix) for meta in batch]
+            return sorted(Entry(meta["path"], meta["size"], meta["last_modified"].timestamp()) for meta in found)
+        entries = []
+        for file in self._path(prefix).rglob("*"):
+            try:
+                state = file.stat()
+            except FileNotFoundError:
+                continue  # removed while we were looking, or a link to nowhere
+            if stat.S_ISREG(state.st_mode):
+                path = file.relative_to(self.local).as_posix()
+                entries.append(Entry(path, state.st_size, max(state.st_mtime, state.st_ctime)))
+        return sorted(entries)
+
     def list(self, prefix: str) -> list[tuple[str, int]]:
         """Files below a folder, recursively.
 
         Returns:
             (path, size in bytes), sorted by path; empty if there is no such folder.
         """
-        if self.local is None:
-            with _remote_errors(f"listing {self.child(prefix)}"):
-                found = [meta for batch in self._remote.list(prefix) for meta in batch]
-            return sorted((meta["path"], meta["size"]) for meta in found)
-        folder = self._path(prefix)
-        files = (file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else iter(())
-        return sorted((file.relative_to(self.local).as_posix(), file.stat().st_size) for file in files)
+        return [(entry.path, entry.size) for entry in self.walk(prefix)]
 
     @contextmanager
     def _new_file(self, path: str) -> Iterator[tuple[Path, Path]]:

@@ -1,10 +1,10 @@
-"""Makes the lake that is checked in for a format: ``python tests/lakes/make.py`` (Linux, extra ``demo``).
+"""Makes the lake of a format: ``python tests/lakes/make.py`` (Linux, extra ``demo``).
 
-Writes ``tests/lakes/format-<n>/lake.tar.xz`` and ``expected.json`` for the format that the installed lakelineage writes.
-Run it once, with the last code of a format, and never again: what it wrote is read by the tests for ever.
+Writes ``tests/lakes/format-<n>/lake.tar.xz`` and ``expected.json`` for the format of the installed lakelineage. Run it
+once, with the last code of a format, and never again: what it wrote is read by the tests for ever.
 
-The lake holds a bit of everything: published, compacted and checkpointed tables, rows that were committed later, rows of
-a process that was killed between two commits, pins whose sources are gone, a registered model. One file keeps git
+The lake holds a bit of everything: published, compacted and checkpointed tables, rows that were committed later, rows
+of a process that was killed between two commits, pins whose sources are gone, a registered model. One file keeps git
 from changing times and line ends. Nothing in it tells of the machine that it was made on.
 """
 
@@ -26,7 +26,7 @@ from typing import Any
 HERE = Path(__file__).parent
 LAKE = "lake.tar.xz"
 #: The same on every machine: paths are part of what is recorded.
-SCRATCH = Path("/tmp/lakelineage-lakes")  # noqa: S108
+SCRATCH = Path("/tmp/lakelineage-lakes")
 
 
 def double(frame: Any) -> Any:

@@ -4,7 +4,7 @@ import importlib.util
 import json
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -326,11 +326,11 @@ def upload(folder: Path, uri: str, options: dict[str, str]) -> None:
 
 
 @pytest.fixture
-def remote(old: Path, s3: S3, tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+def remote(old: Path, s3: S3) -> S3:
     """The old lake, all of it committed, in a bucket."""
     uri = f"{s3[0]}/lake"
     upload(old, uri, s3[1])
-    yield uri, s3[1]
+    return uri, s3[1]
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """How a Delta table is, as its log tells: for checks that look only."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -69,10 +69,10 @@ def inspect(root: Root, folder: str, commits: int) -> Health | None:
             delta = DeltaTable(root.child(folder), storage_options=root.storage_options)
         except TableNotFoundError:
             return None
-        return _health(delta, root, folder, len(log), commits)
+        return _health(delta, root, folder, [path for path, _ in log], commits)
 
 
-def _health(delta: "DeltaTable", root: Root, folder: str, log_entries: int, commits: int) -> Health:
+def _health(delta: "DeltaTable", root: Root, folder: str, log: list[str], commits: int) -> Health:
     import pyarrow as pa
 
     protocol = delta.protocol()
@@ -86,8 +86,8 @@ def _health(delta: "DeltaTable", root: Root, folder: str, log_entries: int, comm
         properties=dict(delta.metadata().configuration),
         features=tuple(sorted({*(protocol.reader_features or ()), *(protocol.writer_features or ())})),
         checkpoint=_checkpoint(root, folder),
-        log_entries=log_entries,
-        operations=tuple(_operations(delta, commits)),
+        log_entries=len(log),
+        operations=tuple(_operations(root, log, commits)),
         deleted_rows=any(actions.column(name).null_count < actions.num_rows for name in hidden),
     )
 
@@ -97,15 +97,22 @@ def _checkpoint(root: Root, folder: str) -> int | None:
     return int(json.loads(root.read(path))["version"]) if root.exists(path) else None
 
 
-def _operations(delta: "DeltaTable", commits: int) -> "list[tuple[int, str, str]]":
-    found = []
-    for commit in delta.history(commits):
-        parameters: dict[str, Any] = commit.get("operationParameters") or {}
-        mode = str(parameters.get("mode", "")).strip('"').upper()
-        operation = " ".join(filter(None, (str(commit.get("operation", "")), mode)))
-        who = str(commit.get("engineInfo") or commit.get("clientVersion") or "an unknown engine")
-        found.append((int(commit["version"]), operation, who))
-    return found
+def _operations(root: Root, log: list[str], commits: int) -> Iterator[tuple[int, str, str]]:
+    """What the newest commits did. Not by ``DeltaTable.history``, which keeps other threads from running meanwhile."""
+    for path in sorted((path for path in log if path.endswith(".json")), reverse=True)[:commits]:
+        version = path.rpartition("/")[2].removesuffix(".json")
+        try:
+            lines = root.read(path).splitlines()
+        except FileNotFoundError:
+            continue  # cleaned up since it was listed
+        info: dict[str, Any] = next(
+            (entry["commitInfo"] for line in lines if "commitInfo" in (entry := json.loads(line))), {}
+        )
+        mode = str((info.get("operationParameters") or {}).get("mode", "")).strip('"').upper()
+        operation = " ".join(filter(None, (str(info.get("operation", "")), mode)))
+        who = str(info.get("engineInfo") or info.get("clientVersion") or "an unknown engine")
+        if version.isdigit():
+            yield int(version), operation, who
 
 
 def unneeded(root: Root, folder: str, hours: int) -> list[str]:

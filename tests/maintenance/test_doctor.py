@@ -92,13 +92,16 @@ def active_file(lake_path: Path, table: str) -> Path:
 def test_a_data_file_that_is_gone(busy: Path) -> None:
     file = active_file(busy, METRICS.name)
     file.unlink()
-    assert "backup" in only(busy, "tables.metrics", Severity.ERROR, "gone", file.name).advice
+    found = bad(look(busy))["tables.metrics"]
+    assert found.severity is Severity.ERROR
+    assert file.name in found.message
+    assert "backup" in found.advice
 
 
 def test_a_data_file_of_another_size(busy: Path) -> None:
     with active_file(busy, METRICS.name).open("ab") as file:
         file.write(b"x")
-    only(busy, "tables.metrics", Severity.ERROR, "another size")
+    assert "another size" in bad(look(busy), Severity.ERROR)["tables.metrics"].message
 
 
 def test_a_published_table_that_is_broken_may_be_thrown_away(busy: Path) -> None:
@@ -146,7 +149,6 @@ def test_rows_that_somebody_else_appended(busy: Path) -> None:
 @pytest.mark.parametrize(
     ("act", "words"),
     [
-        (lambda t: t.delete("step > 100"), "DELETE"),
         (lambda t: t.delete(), "DELETE"),
         (lambda t: t.alter.set_table_properties({"delta.appendOnly": "true"}), "delta.appendOnly"),
         (lambda t: t.alter.set_table_properties({"delta.checkpointInterval": "7"}), "checkpointInterval = 7"),
@@ -155,11 +157,8 @@ def test_rows_that_somebody_else_appended(busy: Path) -> None:
 )
 def test_what_somebody_else_did_to_a_table(act: Callable[[DeltaTable], object], words: str, busy: Path) -> None:
     table = DeltaTable(str(busy / "tables" / METRICS.name))
-    before = table.version()
     act(table)
     found = bad(look(busy), Severity.WARNING)
-    if DeltaTable(str(busy / "tables" / METRICS.name)).version() == before:
-        pytest.skip("the engine found nothing to delete, and committed nothing")
     assert words in " ".join(f.message for f in look(busy) if f.check == "tables.metrics")
     assert "tables.metrics" in found
 
@@ -319,7 +318,7 @@ def test_data_files_that_no_version_needs_and_maintain_deletes_them(busy: Path) 
 
 
 def artifact(busy: Path) -> Path:
-    return sorted(busy.glob("artifacts/*/notes/*.txt"))[0]
+    return min(busy.glob("artifacts/*/notes/*.txt"))
 
 
 def test_an_artifact_that_is_gone(busy: Path) -> None:

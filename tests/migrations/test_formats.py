@@ -4,9 +4,11 @@ import importlib.util
 import json
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -24,9 +26,6 @@ from lakelineage.store import faults
 from lakelineage.store.delta import DeltaStore
 from lakelineage.store.root import Root
 from lakelineage.tables import BY_NAME, FACTS, METRICS, RUNS, RUNS_HISTORY
-
-if TYPE_CHECKING:
-    import subprocess
 
 Start = Callable[..., "subprocess.Popen[str]"]
 Done = Callable[..., str]
@@ -371,6 +370,12 @@ def test_a_newer_lake_is_refused_with_what_to_install(lake_path: Path) -> None:
     (lake_path / "lake.json").write_text(json.dumps({**values, "format": FORMAT + 1}))
     with pytest.raises(LakeTooNew, match=f"format {FORMAT + 1}.*pip install --upgrade lakelineage"):
         ll.open(lake_path)
+    command = [sys.executable, "-m", "lakelineage", "runs", "--lake", str(lake_path), "--json"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert told.returncode == 1
+    error = json.loads(told.stderr)["error"]
+    assert error["code"] == "lake_too_new"
+    assert "pip install --upgrade lakelineage" in error["message"]
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,11 @@ from lakelineage.maintenance.doctor.finding import Finding, Place, Severity, of_
 from lakelineage.store.health import Health, changed_properties, inspect
 from lakelineage.tables import BY_NAME, FACTS, Table
 
-#: Far more files, or commits behind a checkpoint, than upkeep leaves (it acts at 50 files).
+#: Far more files, commits behind a checkpoint, and log entries than upkeep leaves: it acts at 50 files, and a log
+#: holds an hour of commits.
 _CROWDED = 200
-_LONG_LOG = 2_000
+_UNCHECKED = 1_000
+_LONG_LOG = 10_000
 #: Newest commits that are looked at; all that the log has with ``deep``.
 _COMMITS, _ALL = 20, 100_000
 #: What lakelineage itself does to a table.
@@ -32,11 +34,11 @@ def tables(place: Place, deep: bool) -> Iterator[Finding]:
     good = 0
     for table in BY_NAME.values():
         found = list(_table(place, table, deep))
-        good += not found
+        good += not found and place.store.snapshot(table).version >= 0
         yield from found
     if good:
         looked = "and every row was counted" if deep else "and every file is there"
-        yield Finding("tables", Severity.OK, f"{good} of {len(BY_NAME)} tables are as they should be, {looked}")
+        yield Finding("tables", Severity.OK, f"{good} tables are as they should be, {looked}")
 
 
 def _table(place: Place, table: Table, deep: bool) -> Iterator[Finding]:
@@ -123,7 +125,7 @@ def _strangers(name: str, table: Table, health: Health) -> Iterator[Finding]:
 
 def _size(name: str, health: Health) -> Iterator[Finding]:
     behind = health.version - (-1 if health.checkpoint is None else health.checkpoint)
-    if len(health.files) >= _CROWDED or health.log_entries >= _LONG_LOG or behind >= _LONG_LOG:
+    if len(health.files) >= _CROWDED or health.log_entries >= _LONG_LOG or behind >= _UNCHECKED:
         yield Finding(
             name,
             Severity.WARNING,

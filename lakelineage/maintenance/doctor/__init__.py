@@ -13,7 +13,7 @@ from lakelineage.maintenance.doctor import files, journal, runs, system, tables
 from lakelineage.maintenance.doctor.finding import Finding, Place, Severity
 from lakelineage.query.duckdb.reader import DuckDBReader
 from lakelineage.settings import load_or_create
-from lakelineage.store.cache import FileCache
+from lakelineage.store.cache import HostCache
 from lakelineage.store.delta import DeltaStore
 from lakelineage.store.root import Root
 
@@ -68,18 +68,18 @@ def examine_at(uri: str, storage_options: Mapping[str, str] | None, deep: bool =
         spool = spool_folder(root, settings)
     except UnsuitableStorage as error:
         return [*system.libraries(), Finding("journal", Severity.ERROR, str(error), _told(error))]
-    store, cache = DeltaStore(root, sync=False), FileCache(root, settings.lake_id)
-    place = Place(root, settings, store, spool, _reader(store, spool, cache), cache.local_path)
+    store, cache = DeltaStore(root, sync=False), HostCache(root, settings.lake_id)
+    place = Place(root, settings, store, spool, _reader(store, spool, cache), cache)
     try:
         return list(_examine(place, deep))
     finally:
         place.reader.close()
 
 
-def _reader(store: DeltaStore, spool: "Path", cache: FileCache) -> DuckDBReader:
+def _reader(store: DeltaStore, spool: "Path", cache: HostCache) -> DuckDBReader:
     from lakelineage.journal.lanes import hosts
 
-    return DuckDBReader(store, lambda: hosts(spool), cache.local_path)
+    return DuckDBReader(store, lambda: hosts(spool), cache)
 
 
 def _told(error: LakelineageError) -> str:

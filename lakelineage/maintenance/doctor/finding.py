@@ -1,6 +1,6 @@
 """What a check says, and what checks look at."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lakelineage.journal.lanes import hosts
 from lakelineage.query.duckdb.reader import DuckDBReader
 from lakelineage.settings import Settings
-from lakelineage.store.delta import DataFile, DeltaStore
+from lakelineage.store.cache import HostCache
+from lakelineage.store.delta import DeltaStore
 from lakelineage.store.root import Root
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Place:
         store: its tables.
         spool: folder of the journals on this host.
         reader: answers SQL.
-        fetch: turns a data file into a local path.
+        cache: what this host keeps of it.
     """
 
     root: Root
@@ -68,12 +69,12 @@ class Place:
     store: DeltaStore
     spool: Path
     reader: DuckDBReader
-    fetch: Callable[[DataFile], str]
+    cache: HostCache
 
     @classmethod
     def of(cls, engine: "Engine") -> "Place":
         """That of an open lake."""
-        return cls(engine.root, engine.settings, engine.store, engine.spool, engine.reader, engine.fetch)
+        return cls(engine.root, engine.settings, engine.store, engine.spool, engine.reader, engine.cache)
 
     @property
     def folders(self) -> list[Path]:

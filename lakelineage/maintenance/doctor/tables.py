@@ -142,7 +142,9 @@ def _rows(place: Place, table: Table) -> Iterator[Finding]:
     files = place.store.snapshot(table).files
     if not files:
         return
-    scan = pl.scan_parquet([place.fetch(file) for file in files], missing_columns="insert", extra_columns="ignore")
+    scan = pl.scan_parquet(
+        [place.cache.local_path(file) for file in files], missing_columns="insert", extra_columns="ignore"
+    )
     counted = scan.group_by("writer").agg(
         pl.len().alias("rows"), pl.col("seq").n_unique().alias("distinct"), pl.col("seq").max().alias("greatest")
     )
@@ -168,7 +170,8 @@ def _rows(place: Place, table: Table) -> Iterator[Finding]:
 
 def publishing(place: Place, deep: bool) -> Iterator[Finding]:  # noqa: ARG001 - checks are alike
     """How far what other engines read is behind; lakelineage itself always answers from the newest rows."""
-    rows = place.reader.unpublished_runs().rows
+    changed = place.reader.unpublished_runs()
+    rows, more = changed.rows, "" if changed.more_after is None else "more than "
     behind = _ahead(place)
     if behind:
         yield Finding(
@@ -182,7 +185,7 @@ def publishing(place: Place, deep: bool) -> Iterator[Finding]:  # noqa: ARG001 -
         return
     oldest: datetime = min(t for t in rows.column("updated_at").to_pylist())
     lag = max(0.0, time.time() - oldest.astimezone(UTC).timestamp())
-    message = f"{rows.num_rows:,} runs changed since `runs` was published, the first {of_seconds(lag)} ago"
+    message = f"{more}{rows.num_rows:,} runs changed since `runs` was published, the first {of_seconds(lag)} ago"
     if lag < _LAG:
         yield Finding("publishing", Severity.OK, message)
     else:
@@ -192,7 +195,7 @@ def publishing(place: Place, deep: bool) -> Iterator[Finding]:  # noqa: ARG001 -
 
 def _ahead(place: Place) -> list[str]:
     """Facts that held more of some writer when ``runs`` was published than they hold now."""
-    from lakelineage.query.duckdb.reader import watermark_id
+    from lakelineage.query.duckdb.pending import watermark_id
     from lakelineage.query.duckdb.views import SOURCES
     from lakelineage.tables import RUNS
 

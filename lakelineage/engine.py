@@ -14,14 +14,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lakelineage.errors import InvalidInput, LakelineageError, StorageFailed
+from lakelineage.errors import ConcurrentWrite, InvalidInput, LakelineageError, StorageFailed, StorageFull
 from lakelineage.journal.background import Flusher
 from lakelineage.journal.lanes import file_system, hosts, is_network, require_local, segments
 from lakelineage.journal.segment import MAGIC
 from lakelineage.journal.writer import Journal
 from lakelineage.model.changes import Change, Stamp
 from lakelineage.model.values import Durability
-from lakelineage.settings import load_or_create
+from lakelineage.settings import FORMAT, Settings, load_or_create
 from lakelineage.store import forks
 from lakelineage.store.cache import HostCache
 from lakelineage.store.delta import DeltaStore
@@ -94,8 +94,8 @@ class Engine:
         self.durability: Durability = durability
         self.root = Root(uri, storage_options)
         self.settings = load_or_create(self.root, create, protection)
-        self._spool = self._spool_folder()
-        self.host_folder = self._spool / _host_name()
+        self.spool = spool_folder(self.root, self.settings)
+        self.host_folder = self.spool / _host_name()
         self.after_drain: Callable[[Drained], None] = lambda _: None
         self.before_close: Callable[[], None] = lambda: None
         self.at_exit: Callable[[], None] = lambda: None
@@ -104,6 +104,7 @@ class Engine:
         self._flusher = Flusher(lambda: self._drain(0.0))
         with storage_errors(f"opening the journal {self.host_folder}"):
             self.journal = Journal(self.host_folder, durability, self._flusher.notify)
+        self._upgrade_if_possible()
         self._reader: DuckDBReader | None = None
         self.known_environments: set[str] = set()
         self._pid = os.getpid()
@@ -112,29 +113,44 @@ class Engine:
         _open_engines.add(self)
         self._drain_leftovers()
 
-    def _spool_folder(self) -> Path:
-        if self.root.local is not None:
-            return self.root.local / "journal"
-        given = os.environ.get("LAKELINEAGE_SPOOL")
-        if given:
-            base = Path(given).expanduser().absolute()
-        else:
-            from platformdirs import user_state_path
+    def _upgrade_if_possible(self) -> None:
+        """Upgrade a lake of an older format. One that cannot be written can still be read."""
+        try:
+            self._upgrade()
+        except (StorageFailed, StorageFull, ConcurrentWrite) as error:
+            _log.warning(
+                "the lake %s has format %d and could not be upgraded to %d; reading works, and what is logged waits in "
+                "the journal until it can be: %s",
+                self.root.uri,
+                self.settings.format,
+                FORMAT,
+                error,
+            )
 
-            base = user_state_path("lakelineage")
-        folder = base / self.settings.lake_id / "journal"
-        require_local(folder)
-        return folder
+    def _upgrade(self) -> None:
+        """Upgrade a lake of an older format; nothing to do most of the time.
+
+        Raises:
+            StorageFailed: the lake cannot be written.
+            ConcurrentWrite: another process is at it.
+        """
+        if self.settings.format >= FORMAT or not forks.usable():
+            return  # a forked child only journals
+        from lakelineage import migrations
+
+        before = self.settings.format
+        self.settings = migrations.upgrade(self.root, self.store, self.spool)
+        _log.info("the lake %s was upgraded from format %d to %d", self.root.uri, before, self.settings.format)
 
     def _folders(self) -> list[Path]:
         """Journal folders to read and drain: all that are here, for a local disk belongs to one running system."""
-        here = hosts(self._spool)
+        here = hosts(self.spool)
         return here if here == [self.host_folder] or not self._on_network else [self.host_folder]
 
     @cached_property
     def _on_network(self) -> bool:
         """Whether other machines may be at work on the same folder; leases of theirs cannot be trusted."""
-        return self.root.local is not None and is_network(file_system(self._spool))
+        return self.root.local is not None and is_network(file_system(self.spool))
 
     def _drain_leftovers(self) -> None:
         """Have the flusher commit what processes that have died left behind."""
@@ -181,7 +197,10 @@ class Engine:
         def witnessed(rows: "pa.Table") -> Sequence[tuple[Any, ...]] | None:
             if rows.num_rows:
                 self.journal.witness(rows.column("ingested_at")[-1].value)
-            return decide(rows)
+            wanted = decide(rows)
+            if wanted:
+                self._upgrade()
+            return wanted
 
         self._wrote = True
         added = self.store.exclusive(table, witnessed, stamped)
@@ -192,15 +211,15 @@ class Engine:
         self.after_drain(Drained(added.num_rows, frozenset({table.name})))
         return placed[0]
 
-    @property
-    def closed(self) -> bool:
-        """Whether it was let go of."""
-        return self._closed
-
     @cached_property
     def cache(self) -> HostCache:
         """What this host keeps of the lake to be quick."""
         return HostCache(self.root, self.settings.lake_id)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was let go of."""
+        return self._closed
 
     @property
     def reader(self) -> "DuckDBReader":
@@ -244,7 +263,7 @@ class Engine:
         if forks.usable():
             if not self._drain(_FLUSH_TIMEOUT):
                 raise StorageFailed(
-                    f"another process has been committing the journal {self._spool} for {_FLUSH_TIMEOUT:.0f} s; "
+                    f"another process has been committing the journal {self.spool} for {_FLUSH_TIMEOUT:.0f} s; "
                     "what was logged is safe in the journal, try again"
                 )
         else:
@@ -252,6 +271,7 @@ class Engine:
 
     def _drain(self, timeout: float) -> bool:
         """Commit what is journaled; says whether no folder was left to another committer."""
+        self._upgrade()
         if self._committer is None:
             from lakelineage.journal.committer import Committer
 
@@ -304,6 +324,26 @@ class Past:
         self.select_runs = reader.select_runs
         self.find_run = reader.find_run
         self.close = reader.close
+
+
+def spool_folder(root: Root, settings: Settings) -> Path:
+    """Where the journals of a lake are on this host.
+
+    Raises:
+        UnsuitableStorage: on a network file system, for a remote lake.
+    """
+    if root.local is not None:
+        return root.local / "journal"
+    given = os.environ.get("LAKELINEAGE_SPOOL")
+    if given:
+        base = Path(given).expanduser().absolute()
+    else:
+        from platformdirs import user_state_path
+
+        base = user_state_path("lakelineage")
+    folder = base / settings.lake_id / "journal"
+    require_local(folder)
+    return folder
 
 
 def _host_name() -> str:

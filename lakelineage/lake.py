@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overlo
 
 from lakelineage.engine import Engine
 from lakelineage.errors import InvalidInput
-from lakelineage.maintenance.run import Maintenance
+from lakelineage.maintenance.run import Maintained, Maintenance
 from lakelineage.model.values import Durability, Lifecycle
 from lakelineage.run import PastRun, Run, active_run, begin
 from lakelineage.tracking import ids, search, start, started
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from lakelineage.inference.scoring import ScoreResult
     from lakelineage.lineage import Lineage
+    from lakelineage.maintenance.doctor import Finding
     from lakelineage.registry import Models
     from lakelineage.snapshots import Snapshot
     from lakelineage.tracking.compare import Comparison
@@ -456,10 +457,33 @@ class Lake:
         """
         self._engine.flush()
 
-    def maintain(self) -> None:
-        """Compact, publish and vacuum the lake's own tables now, rather than when they need it."""
+    def maintain(self) -> Maintained:
+        """Compact, publish and vacuum the lake's own tables now, rather than when they need it.
+
+        Returns:
+            What was done.
+
+        Raises:
+            ConcurrentWrite: another process is at it, or got in the way; trying again is safe.
+        """
         self._engine.flush()
-        self._maintenance.run()
+        return self._maintenance.run()
+
+    def doctor(self, deep: bool = False) -> "list[Finding]":
+        """Say what is wrong with the lake (journal, tables, files, runs, libraries, clock) and what to do.
+
+        It looks, and changes nothing. A lake that others are writing to meanwhile is no fault.
+
+        Args:
+            deep: read all that is stored too: rows that are there twice, the content of every artifact.
+
+        Returns:
+            Findings, each with a ``severity`` (``ok``, ``note``, ``warning`` or ``error``), a ``message`` and
+            ``advice``.
+        """
+        from lakelineage.maintenance import doctor
+
+        return doctor.examine(self._engine, deep)
 
     def close(self) -> None:
         """Commit what this process logged and let go of the lake."""

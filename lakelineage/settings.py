@@ -1,17 +1,20 @@
 """What ``lake.json`` says of a lake."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from lakelineage.errors import InvalidInput, LakeDamaged, LakeTooNew
+from lakelineage.errors import ConcurrentWrite, InvalidInput, LakeDamaged, LakeTooNew
 from lakelineage.model.ids import new_id
 from lakelineage.model.values import Protection
 from lakelineage.store.root import Root
 
 #: Format of the lakes that this version writes.
-FORMAT = 1
+FORMAT = 2
 _FILE = "lake.json"
+_ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +63,40 @@ def _create(root: Root, create: bool, protection: str | None) -> None:
     if protection is not None and protection not in set(Protection):
         raise InvalidInput(f"protection {protection!r} is unknown; choose one of {', '.join(Protection)}")
     settings = Settings(FORMAT, new_id(), datetime.now(UTC).isoformat(timespec="seconds"), protection)
-    root.write_new(_FILE, json.dumps(asdict(settings), indent=2).encode() + b"\n")
+    root.write_new(_FILE, _encode(asdict(settings)))
+
+
+def _encode(values: Mapping[str, Any]) -> bytes:
+    return json.dumps(values, indent=2).encode() + b"\n"
+
+
+def mark(root: Root, number: int) -> Settings:
+    """Say in ``lake.json`` that the lake has a newer format now. What else it says stays, also what we do not know.
+
+    Args:
+        root: where the lake is; of a local one the caller holds the lease of upgrades.
+        number: the format; that of a lake never goes back.
+
+    Raises:
+        ConcurrentWrite: others kept changing the file.
+        StorageFailed: it cannot be written.
+    """
+    for _ in range(_ATTEMPTS):
+        data, tag = root.read_tagged(_FILE)
+        if _parse(root, data).format >= number:
+            return _parse(root, data)
+        newer = _encode({**json.loads(data), "format": number})
+        if root.replace(_FILE, newer, tag):
+            return _parse(root, newer)
+    raise ConcurrentWrite(f"others kept changing {root.child(_FILE)}; try again")
 
 
 def _parse(root: Root, data: bytes) -> Settings:
     try:
         values = json.loads(data)
-        version = int(values["format"])
-        lake_id = str(values["lake_id"])
+        version, lake_id = values["format"], values["lake_id"]
+        if type(version) is not int or version < 1 or not isinstance(lake_id, str) or not lake_id:
+            raise ValueError(f"format {version!r}, lake_id {lake_id!r}")
     except (ValueError, KeyError, TypeError) as error:
         raise LakeDamaged(
             f"{root.child(_FILE)} is not a lake's settings ({error}); restore it from a backup"

@@ -11,6 +11,7 @@ import typer
 from lakelineage.cli import (
     artifacts,
     compare,
+    doctor,
     edit,
     experiments,
     lakes,
@@ -72,6 +73,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "score": scoring.score,
     "flush": lakes.flush,
     "maintain": lakes.maintain,
+    "doctor": doctor.doctor,
 }
 for _name, _function in _COMMANDS.items():
     app.command(_name)(shared_options(_function))

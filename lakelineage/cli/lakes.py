@@ -1,5 +1,6 @@
 """Commands about a lake as a whole: demo, init, flush, maintain."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -84,8 +85,12 @@ def maintain(session: Session) -> None:
       lakelineage --lake mylake maintain
     """
     with session.open() as lake:
-        lake.maintain()
+        done = lake.maintain()
         if session.as_json:
-            session.out.json({"uri": lake.uri, "maintained": True})
+            session.out.json({"uri": lake.uri, "maintained": True, **asdict(done)})
         else:
-            session.out.say(f"the tables of {lake.uri} are compacted, published and vacuumed")
+            merged = ", ".join(f"{name} ({count:,} files fewer)" for name, count in done.compacted.items())
+            session.out.say(f"the tables of {lake.uri} are compacted, published and vacuumed:")
+            session.out.say(
+                f"published {done.published:,} runs; compacted {merged or 'nothing'}; removed {done.removed:,} files"
+            )

@@ -143,6 +143,8 @@ def _rows_to_arrow(table: Table, pieces: list[Piece]) -> "pa.Table":
         assert isinstance(piece.part.body, list)
         values.extend(piece.part.body)
         order.extend((piece.ingested_at, piece.writer, piece.part.seq + i) for i in range(piece.part.count))
+    if any(len(row) > width for row in values):
+        raise LakeTooNew(f"the journal holds rows of {table.name} with newer columns; upgrade lakelineage to read them")
     if any(len(row) < width for row in values):  # written before the table got its newest columns
         values = [row + [None] * (width - len(row)) for row in values]
     columns = [*zip(*order, strict=True), *zip(*values, strict=True)]
@@ -169,7 +171,15 @@ def _ipc_to_arrow(table: Table, piece: Piece) -> "pa.Table":
         pa.repeat(pa.scalar(piece.writer, pa.string()), count),
         pa.arange(first, first + count),
     ]
-    return pa.table([*order, *own.columns], schema=table.schema)
+    if unknown := set(own.schema.names) - set(table.names):
+        raise LakeTooNew(
+            f"the journal holds rows of {table.name} with newer columns {sorted(unknown)}; upgrade lakelineage to read "
+            "them"
+        )
+    columns = [  # batches of older versions lack the newest columns
+        own.column(f.name) if f.name in own.schema.names else pa.nulls(count, f.type) for f in table.own_schema
+    ]
+    return pa.table([*order, *columns], schema=table.schema)
 
 
 def by_table(records: Iterator[tuple[str, Record]]) -> dict[str, list[Piece]]:

@@ -20,32 +20,38 @@ class Publisher:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def publish(self) -> None:
+    def publish(self) -> int:
         """Bring all published tables up to what the facts hold.
+
+        Returns:
+            How many runs were published anew.
 
         Raises:
             ConcurrentWrite: another process published at the same time.
         """
         faults.reach("publish.before")
-        self._publish_runs()
+        published = self._publish_runs()
         for table in CURRENT:
             if table is not RUNS:
                 self._publish_small(table)
         faults.reach("publish.after")
+        return published
 
-    def _publish_runs(self) -> None:
+    def _publish_runs(self) -> int:
         """Some runs at a time, so that a table made anew takes bounded memory. What is held is noted with the last.
 
         It is noted as it was at the first look: facts that came meanwhile may be held or not.
         """
         reader, store = self._engine.reader, self._engine.store
         fresh = reader.unpublished_runs()
-        watermarks = fresh.watermarks
+        watermarks, published = fresh.watermarks, int(fresh.rows.num_rows)
         while fresh.more_after is not None:
             store.upsert(RUNS, fresh.rows, {})
             fresh = reader.unpublished_runs(fresh.more_after)
+            published += int(fresh.rows.num_rows)
         if watermarks:
             store.upsert(RUNS, fresh.rows, watermarks)
+        return published
 
     def _publish_small(self, table: Table) -> None:
         store = self._engine.store

@@ -5,6 +5,8 @@ All of it may run anywhere and at any time: Delta's conflict check keeps it righ
 
 import logging
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from lakelineage.engine import Engine
 from lakelineage.errors import ConcurrentWrite, LakelineageError
@@ -28,6 +30,21 @@ _VACUUM_EVERY = 3600.0
 _PUBLISH_EVERY = 60.0
 #: A process that ends publishes what it logged if nobody has for so many seconds.
 _PUBLISH_AT_CLOSE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Maintained:
+    """What a round of maintenance did.
+
+    Attributes:
+        published: runs that were published anew for other engines.
+        compacted: table → files that were merged away.
+        removed: data files deleted, that no version needed any more.
+    """
+
+    published: int = 0
+    compacted: Mapping[str, int] = field(default_factory=dict)
+    removed: int = 0
 
 
 class Maintenance:
@@ -64,46 +81,51 @@ class Maintenance:
         except LakelineageError as error:  # what was drained is committed; only the upkeep has to wait
             _log.warning("maintenance failed and will be tried again: %s", error)
 
-    def run(self) -> None:
-        """Do all of it now.
+    def run(self) -> Maintained:
+        """Do all of it now, and look for files that writers left which died before their commit.
 
         Raises:
             ConcurrentWrite: another process is at it, or got in the way; trying again is safe.
         """
-        if not self._leased([*FACTS, *CURRENT], publish=True, vacuum=True, timeout=60.0):
+        done = self._leased([*FACTS, *CURRENT], publish=True, vacuum=True, full=True, timeout=60.0)
+        if done is None:
             raise ConcurrentWrite("another process is maintaining the lake, or wrote at the same moment; try again")
+        return done
 
     def _crowded(self, table: Table) -> bool:
         return len(self._engine.store.snapshot(table).files) >= MANY_FILES
 
-    def _leased(self, tables: list[Table], publish: bool, vacuum: bool, timeout: float = 0.0) -> bool:
-        """Do what is asked for, under the lease; says whether all of it was done."""
+    def _leased(
+        self, tables: list[Table], publish: bool, vacuum: bool, full: bool = False, timeout: float = 0.0
+    ) -> Maintained | None:
+        """Do what is asked for, under the lease; None if it was not all done."""
         lease = Lease(self._engine.host_folder.parent / "maintenance.lock")
         if not lease.acquire(timeout):
-            return False  # another process of this host is at it
+            return None  # another process of this host is at it
+        published = removed = 0
         try:
             if publish:
                 self._published = time.monotonic()
-                self._publisher.publish()
+                published = self._publisher.publish()
                 tables = tables + [t for t in CURRENT if t not in tables and self._crowded(t)]
-            for table in tables:
-                self._compact(table)
+            merged = {table.name: self._compact(table) for table in tables}
             if publish:
                 self._engine.reader.prepare()
             if vacuum:
                 self._vacuumed = time.monotonic()
-                for table in [*FACTS, *CURRENT]:
-                    self._engine.store.vacuum(table, _VACUUM_HOURS)
+                removed = sum(len(self._engine.store.vacuum(t, _VACUUM_HOURS, full)) for t in [*FACTS, *CURRENT])
         except ConcurrentWrite as error:
             _log.info("maintenance gave way to another writer: %s", error)
-            return False
+            return None
         else:
-            return True
+            return Maintained(published, {name: count for name, count in merged.items() if count > 0}, removed)
         finally:
             lease.release()
 
-    def _compact(self, table: Table) -> None:
-        target = _TARGET_BYTES
-        while self._engine.store.compact(table, target) >= MANY_FILES // 2 and target < _GREATEST_TARGET:
+    def _compact(self, table: Table) -> int:
+        """Merge small files; returns how many fewer there are."""
+        before, target = len(self._engine.store.snapshot(table).files), _TARGET_BYTES
+        while (left := self._engine.store.compact(table, target)) >= MANY_FILES // 2 and target < _GREATEST_TARGET:
             target *= 8
         faults.reach("compact.after")
+        return before - left

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import ConcurrentWrite, StorageFailed, StorageFull
-from lakelineage.store import faults, forks
+from lakelineage.store import columns, faults, forks
 from lakelineage.store.root import Root, sync_folder
-from lakelineage.tables import Table
+from lakelineage.tables import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable
 
 #: Logs of the lake's own tables stay short: as-of questions are answered by ``ingested_at``, never by Delta versions.
-_PROPERTIES = {
+PROPERTIES = {
     "delta.checkpointInterval": "100",
     "delta.logRetentionDuration": "interval 1 hours",
     "delta.deletedFileRetentionDuration": "interval 3 hours",
@@ -163,7 +163,7 @@ class _Handle:
                     mode="error",
                     name=self.table.name,
                     description=f"One row per: {self.table.doc}.",
-                    configuration=_PROPERTIES,
+                    configuration=PROPERTIES,
                     storage_options=self._root.storage_options,
                 )
                 self._checked = time.time()
@@ -291,23 +291,45 @@ class DeltaStore:
             delta = handle.created()
             before = delta.version()
             with self._conflicts(handle):
-                self._write(delta, rows, transactions)
+                self._write(table, delta, rows, transactions)
             if self._sync:
                 self._sync_commits(Path(self._root.child("tables", table.name)), before + 1, delta.version())
             return delta.version()
 
-    def _write(self, delta: "DeltaTable", rows: "pa.Table", transactions: Mapping[str, int]) -> None:
+    def _write(self, table: Table, delta: "DeltaTable", rows: "pa.Table", transactions: Mapping[str, int]) -> None:
         from deltalake import write_deltalake
 
         with delta_errors(f"appending to {delta.table_uri}"):
             write_deltalake(
                 delta,
-                rows,
+                columns.fitted(table, delta, rows, _no_hooks()),
                 mode="append",
                 writer_properties=_writer_properties(),
                 commit_properties=_commit_properties(transactions),
                 post_commithook_properties=_no_hooks(),
             )
+
+    def add_columns(self, table: Table, added: Sequence[Column]) -> bool:
+        """Append nullable columns to a table, in one commit; those that it has stay as they are.
+
+        Returns:
+            Whether there were any to add. A table that does not exist yet needs none.
+
+        Raises:
+            ConcurrentWrite: another writer changed the table's columns at the same time.
+        """
+        handle = self._handle(table)
+        with handle.lock:
+            delta = handle.reopen()
+            lacking = [] if delta is None else columns.lacking(delta, added)
+            if delta is None or not lacking:
+                return False
+            before = delta.version()
+            with self._conflicts(handle), delta_errors(f"adding columns to {table.name}"):
+                columns.add(delta, lacking, _no_hooks())
+            if self._sync:
+                self._sync_commits(Path(self._root.child("tables", table.name)), before + 1, delta.version())
+            return True
 
     @contextmanager
     def _conflicts(self, handle: _Handle) -> "Iterator[None]":
@@ -368,7 +390,7 @@ class DeltaStore:
                     faults.reach("exclusive.before")
                     before = delta.version()
                     with self._conflicts(handle):
-                        self._write(delta, data, {_LOCK_ID: ticket})
+                        self._write(table, delta, data, {_LOCK_ID: ticket})
                     faults.reach("exclusive.after")
                     if self._sync:
                         self._sync_commits(Path(self._root.child("tables", table.name)), before + 1, delta.version())
@@ -390,6 +412,7 @@ class DeltaStore:
             before = delta.version()
             match = " AND ".join(f"t.{k} = s.{k}" for k in table.key)
             with self._conflicts(handle), delta_errors(f"publishing {table.name}"):
+                columns.widen(table, delta, _no_hooks())
                 merge = delta.merge(
                     rows,
                     match,
@@ -434,8 +457,13 @@ class DeltaStore:
             fresh = handle.reopen()
             return 0 if fresh is None else len(handle.files(fresh))
 
-    def vacuum(self, table: Table, hours: int) -> list[str]:
+    def vacuum(self, table: Table, hours: int, full: bool = False) -> list[str]:
         """Delete files that no version of the last ``hours`` needs.
+
+        Args:
+            table: which.
+            hours: how long files stay.
+            full: also those that no version ever named, which writers that died left: lists the whole folder.
 
         Returns:
             The files deleted.
@@ -446,7 +474,7 @@ class DeltaStore:
             if delta is None:
                 return []
             with delta_errors(f"vacuuming {table.name}"):
-                return delta.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False)
+                return delta.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False, full=full)
 
     def distrust(self) -> None:
         """Open every table anew when it is next asked for: something on the disk is not as it was known."""
@@ -460,7 +488,7 @@ def _all_rows(table: Table, delta: "DeltaTable") -> "pa.Table":
 
     with delta_errors(f"reading {delta.table_uri}"):
         result = QueryBuilder().register("t", delta).execute("SELECT * FROM t ORDER BY ingested_at, writer, seq")
-        return pa.RecordBatchReader.from_stream(result).read_all().cast(table.schema)
+        return pa.RecordBatchReader.from_stream(result).read_all().select(table.schema.names).cast(table.schema)
 
 
 def _commit_properties(transactions: Mapping[str, int]) -> "CommitProperties":

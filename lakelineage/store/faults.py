@@ -26,6 +26,10 @@ STEPS = (
     "publish.after",
     "exclusive.before",
     "exclusive.after",
+    "upgrade.before",
+    "upgrade.between_tables",
+    "upgrade.before_mark",
+    "upgrade.after",
 )
 
 

@@ -4,9 +4,11 @@ import errno
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -14,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from lakelineage.errors import InvalidInput, InvalidPath, StorageFailed, StorageFull
 
 if TYPE_CHECKING:
+    from obstore import UpdateVersion
     from obstore.store import ObjectStore
 
 _REMOTE_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss")
@@ -71,6 +74,21 @@ def split_options(options: Mapping[str, str]) -> tuple[Any, Any]:
         elif plain not in _DELTA_OPTIONS:
             config[key.lower()] = value
     return config, client
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Entry:
+    """A file of a lake.
+
+    Attributes:
+        path: relative to the lake.
+        size: bytes.
+        changed: when it was written or put there, seconds since 1970.
+    """
+
+    path: str
+    size: int
+    changed: float
 
 
 class Root:
@@ -188,6 +206,48 @@ class Root:
             sync_folder(target.parent)
         return True
 
+    def read_tagged(self, path: str) -> "tuple[bytes, UpdateVersion | None]":
+        """Content of a file, and what :meth:`replace` needs in order to replace just this content.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        if self.local is not None:
+            return self.read(path), None
+        with _remote_errors(f"reading {self.child(path)}"):
+            found = self._remote.get(path)
+            tag: UpdateVersion = {}
+            if found.meta["e_tag"]:
+                tag["e_tag"] = found.meta["e_tag"]
+            if found.meta["version"]:
+                tag["version"] = found.meta["version"]
+            return bytes(found.bytes()), tag
+
+    def replace(self, path: str, data: bytes, tag: "UpdateVersion | None") -> bool:
+        """Replace a file, whole or not at all, if nobody else has meanwhile.
+
+        Local file systems have no such condition: there the caller holds a lease.
+
+        Args:
+            path: of the file.
+            data: its new content.
+            tag: as :meth:`read_tagged` gave it.
+
+        Returns:
+            Whether it was replaced; False leaves what another writer made of it.
+        """
+        if tag is None:
+            self.write(path, data)
+            return True
+        from obstore.exceptions import PreconditionError
+
+        try:
+            with _remote_errors(f"writing {self.child(path)}"):
+                self._remote.put(path, data, mode=tag)
+        except PreconditionError:
+            return False
+        return True
+
     def upload(self, source: Path, path: str) -> None:
         """Copy a local file into the lake, whole or not at all; durable when it returns."""
         if self.local is None:
@@ -241,19 +301,30 @@ class Root:
                 for chunk in self._remote.get(path):
                     out.write(bytes(chunk))
 
+    def walk(self, prefix: str) -> list[Entry]:
+        """Files below a folder, recursively, sorted by path; empty if there is no such folder."""
+        if self.local is None:
+            with _remote_errors(f"listing {self.child(prefix)}"):
+                found = [meta for batch in self._remote.list(prefix) for meta in batch]
+            return sorted(Entry(meta["path"], meta["size"], meta["last_modified"].timestamp()) for meta in found)
+        entries = []
+        for file in self._path(prefix).rglob("*"):
+            try:
+                state = file.stat()
+            except FileNotFoundError:
+                continue  # removed while we were looking, or a link to nowhere
+            if stat.S_ISREG(state.st_mode):
+                path = file.relative_to(self.local).as_posix()
+                entries.append(Entry(path, state.st_size, max(state.st_mtime, state.st_ctime)))
+        return sorted(entries)
+
     def list(self, prefix: str) -> list[tuple[str, int]]:
         """Files below a folder, recursively.
 
         Returns:
             (path, size in bytes), sorted by path; empty if there is no such folder.
         """
-        if self.local is None:
-            with _remote_errors(f"listing {self.child(prefix)}"):
-                found = [meta for batch in self._remote.list(prefix) for meta in batch]
-            return sorted((meta["path"], meta["size"]) for meta in found)
-        folder = self._path(prefix)
-        files = (file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else iter(())
-        return sorted((file.relative_to(self.local).as_posix(), file.stat().st_size) for file in files)
+        return [(entry.path, entry.size) for entry in self.walk(prefix)]
 
     @contextmanager
     def _new_file(self, path: str) -> Iterator[tuple[Path, Path]]:
@@ -282,11 +353,11 @@ def _sync_file(path: Path) -> None:
 
 @contextmanager
 def _remote_errors(doing: str) -> Iterator[None]:
-    from obstore.exceptions import AlreadyExistsError, BaseError
+    from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
     try:
         yield
-    except (FileNotFoundError, AlreadyExistsError):
+    except (FileNotFoundError, AlreadyExistsError, PreconditionError):
         raise
     except (BaseError, OSError) as error:
         raise StorageFailed(f"{doing}: {error}") from error

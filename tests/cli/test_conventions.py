@@ -38,6 +38,7 @@ COMMANDS = (
     "score",
     "flush",
     "maintain",
+    "doctor",
 )
 
 
@@ -48,7 +49,10 @@ def test_help_names_every_command_and_each_has_help_with_an_example(call: Cli) -
         assert f"\n  {command} " in help_.stdout
         own = call(command, "-h")
         assert own.returncode == 0
-        assert f"lakelineage {'--lake mylake ' if command in ('flush', 'maintain') else ''}{command}" in own.stdout
+        assert (
+            f"lakelineage {'--lake mylake ' if command in ('flush', 'maintain', 'doctor') else ''}{command}"
+            in own.stdout
+        )
         assert "--lake" in own.stdout
         assert "--json" in own.stdout
 

@@ -62,7 +62,7 @@ class FreshRuns:
         elif ids:
             for source in SOURCES[RUNS.name]:
                 self._hold(source, snapshots[source], self.changed)
-                rows = f"SELECT * FROM {_held(source)} UNION ALL SELECT * FROM {journaled(source)}"
+                rows = f"SELECT * FROM {_held(source)} UNION ALL BY NAME SELECT * FROM {journaled(source)}"
                 self._session.define(_deciding(source), f"SELECT * FROM ({rows}) WHERE true{self._until}")
             self._session.execute(f"INSERT INTO {FRESH} BY NAME {runs_sql(_deciding, CHANGED)}")
 

@@ -202,6 +202,7 @@ class DuckDBReader:
         sql = f"SELECT * FROM {_journaled(table.name)}"
         if snapshot.files:
             sql += f" UNION ALL BY NAME SELECT * FROM {parquet(map(self._fetch, snapshot.files))}"
+            sql = f"SELECT {_columns(table)} FROM ({sql})"  # without those of newer formats
         if self._as_of is not None:
             sql = f"SELECT * FROM ({sql}) WHERE ingested_at <= make_timestamptz({self._as_of})"
         self._session.define(table.name, sql)

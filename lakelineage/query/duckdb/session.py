@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lakelineage.errors import InvalidQuery
+from lakelineage.errors import InvalidQuery, LakeDamaged
 from lakelineage.tables import BY_NAME, Table
 from lakelineage.tables.declare import TypeName
 
@@ -118,6 +118,7 @@ class Session:
 
         Raises:
             Moved: a file that it reads is gone.
+            LakeDamaged: a file that it reads is not what was written.
         """
         import duckdb
 
@@ -125,6 +126,8 @@ class Session:
             self.connect().execute(sql)
         except duckdb.IOException as error:
             raise Moved from error
+        except duckdb.InvalidInputException as error:
+            raise LakeDamaged(f"a data file cannot be read ({error}); `lakelineage doctor` tells which") from error
 
     def define(self, name: str, sql: str) -> None:
         """Make a view, unless it is there as asked for: binding one opens its files."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lakelineage.inference.scoring import ScoreResult
     from lakelineage.lineage import Lineage
     from lakelineage.maintenance.doctor import Finding
+    from lakelineage.plot import Plots
     from lakelineage.registry import Models
     from lakelineage.snapshots import Snapshot
     from lakelineage.tracking.compare import Comparison
@@ -382,6 +383,13 @@ class Lake:
         from lakelineage.registry import Models
 
         return Models(self._engine)
+
+    @property
+    def plot(self) -> "Plots":
+        """Plots of runs: metric curves, scatter, contour, parallel coordinates (extra ``plot``)."""
+        from lakelineage.plot import Plots
+
+        return Plots(self._engine)
 
     def load_model(self, uri: str) -> Any:
         """A model ready to predict, by ``models:/name/3``, ``models:/name@alias`` or ``runs:/id/path``."""

@@ -46,5 +46,19 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """What ``%load_ext lakelineage`` does: the magics ``%lake`` and ``%lakesql``, and Arrow tables as HTML."""
+    from lakelineage.notebook import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """What ``%unload_ext lakelineage`` does."""
+    from lakelineage.notebook import unload
+
+    unload(shell)
+
+
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})

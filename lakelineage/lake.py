@@ -408,7 +408,7 @@ class Lake:
         batch_size: int = 65_536,
         mode: Literal["append", "overwrite"] = "append",
         storage_options: Mapping[str, str] | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: bool | Callable[[int], None] | None = None,
     ) -> "ScoreResult":
         """Score a table in batches of bounded memory, as one commit of the output.
 
@@ -421,7 +421,8 @@ class Lake:
             batch_size: rows in memory at a time.
             mode: ``append``, or ``overwrite`` to replace what the output holds.
             storage_options: of the output; default those of the lake.
-            progress: called with the number of rows done, after each batch.
+            progress: True shows a bar, in terminals and notebooks; a function is called with the number of rows done,
+                after each batch.
 
         Raises:
             InvalidInput: the input does not fit the model's signature; nothing was written.
@@ -508,6 +509,11 @@ class Lake:
 
     def __repr__(self) -> str:
         return f"<Lake {self.uri}>"
+
+    def _repr_html_(self) -> str:
+        from lakelineage.display import things
+
+        return things.lake(self._engine)
 
 
 def open_lake(

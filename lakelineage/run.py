@@ -106,6 +106,9 @@ class Run(ActiveRun):
         self._check_active()
         return models.log_model(self._engine, self.id, model, path, signature=signature, input_example=input_example)
 
+    def _repr_html_(self) -> str:
+        return PastRun(self._engine, self.id)._repr_html_()
+
     def __reduce__(self) -> str:
         raise InvalidInput(
             f"a run cannot be sent to another process; send its id ({self.id}) and call lake.resume_run there, "
@@ -158,3 +161,8 @@ class PastRun(RecordedRun):
         from lakelineage import snapshots
 
         return snapshots.inputs_of(self._engine, self.id)
+
+    def _repr_html_(self) -> str:
+        from lakelineage.display import things
+
+        return things.run(self, self._engine)

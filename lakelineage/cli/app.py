@@ -17,6 +17,7 @@ from lakelineage.cli import (
     lakes,
     lineage,
     models,
+    plots,
     runs,
     scoring,
     shell,
@@ -24,8 +25,8 @@ from lakelineage.cli import (
     source,
     sql,
 )
-from lakelineage.cli.output import printable
 from lakelineage.cli.session import JsonOption, LakeOption, Session, UsageError, shared_options
+from lakelineage.display.cells import printable
 from lakelineage.errors import LakelineageError
 
 _HELP = """The memory of a machine-learning team on its own lakehouse.
@@ -79,6 +80,7 @@ for _name, _function in _COMMANDS.items():
     app.command(_name)(shared_options(_function))
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(models.app, name="models")
+app.add_typer(plots.app, name="plot")
 
 
 def _version(wanted: bool) -> None:

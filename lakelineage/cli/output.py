@@ -16,6 +16,8 @@ from functools import cached_property
 from itertools import count
 from typing import TYPE_CHECKING, Any, TextIO
 
+from lakelineage.display.cells import printable, shown
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from rich.console import Console
@@ -270,28 +272,8 @@ def cell(value: Any, brief: bool) -> str:
         value: anything that Arrow gives.
         brief: for people: fewer digits, and a limit of characters.
     """
-    text = printable(_cell(value, brief))
+    text = printable(shown(value, brief))
     return text if not brief or len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
-
-
-def _cell(value: Any, brief: bool) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):  # first, since most are; Mapping is slow to ask for
-        return value
-    if isinstance(value, float):
-        return f"{value:.6g}" if brief else repr(value)
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, dt.datetime):
-        return value.strftime("%Y-%m-%d %H:%M:%S") if brief else value.isoformat()
-    if isinstance(value, list) and value and all(isinstance(v, tuple) and len(v) == 2 for v in value):
-        value = dict(value)  # Arrow's form of a map
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k}={_cell(v, brief)}" for k, v in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_cell(v, brief) for v in value)
-    return str(value)
 
 
 def _csv_cell(value: Any) -> Any:
@@ -300,13 +282,6 @@ def _csv_cell(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return _not_finite(value)
     return _plain(value)
-
-
-def printable(text: str) -> str:
-    """Without what would command the terminal: escape sequences, newlines."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
 
 
 def _text(text: str) -> Any:

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from lakelineage.display.progress import Progress, reporting
 from lakelineage.errors import InvalidInput
 from lakelineage.inference.mlflow_models import LoadedModel, predictions
 from lakelineage.inference.models import Located, load_located, locate
@@ -67,7 +68,7 @@ def score(
     batch_size: int = BATCH_SIZE,
     mode: Mode = "append",
     storage_options: Mapping[str, str] | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress = None,
 ) -> ScoreResult:
     """Predict for every row of a table and write the rows with their predictions, as one Delta commit.
 
@@ -86,7 +87,7 @@ def score(
         batch_size: rows in memory at a time.
         mode: "append", or "overwrite" to replace what the output holds.
         storage_options: of the output; the lake's own if not given.
-        progress: called with the number of rows done, after each batch.
+        progress: True shows a bar; a function is called with the number of rows done, after each batch.
 
     Raises:
         InvalidInput: columns are missing or of wrong types, a name is taken, or there are no rows; nothing was written.
@@ -104,9 +105,11 @@ def score(
     snapshot = _pinned(engine, input, version, f"{Path(uri).name}_input")
     options = dict(engine.root.storage_options if storage_options is None else storage_options)
     _require_other_table(uri, outputs.describe(uri, options), snapshot)
-    plan = Scoring(load_located(engine, place), place, snapshot, columns, batch_size, progress)
-    schema, batches = plan.start()
-    written = outputs.write_stream(uri, options, schema, batches, mode)
+    total = snapshot.num_rows if snapshot.where is None else None
+    with reporting(progress, "scoring", total, " rows") as told:
+        plan = Scoring(load_located(engine, place), place, snapshot, columns, batch_size, told)
+        schema, batches = plan.start()
+        written = outputs.write_stream(uri, options, schema, batches, mode)
     _add_edges(engine, place, snapshot, written)
     pin(engine, uri, version=written.version, protection=Protection.REFERENCE)  # so that the graph knows its place
     return ScoreResult(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lakelineage.engine import Engine
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Impact:
     """All that something touched.
 
@@ -36,6 +36,9 @@ class Impact:
     def __str__(self) -> str:
         told = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in self.counts.items())
         return f"{self.node} touched {told or 'nothing'}"
+
+    def __repr__(self) -> str:
+        return f"<Impact: {self}>"
 
 
 class Lineage:
@@ -63,6 +66,11 @@ class Lineage:
 
     def __repr__(self) -> str:
         return f"Lineage({self.node!r})"
+
+    def _repr_html_(self) -> str:
+        from lakelineage.display import graph
+
+        return graph.lineage(self)
 
     def __str__(self) -> str:
         return f"upstream of {self.tree('upstream')}\n\ndownstream of {self.tree('downstream')}"
@@ -108,6 +116,22 @@ class Lineage:
             self._edges(up, "upstream") if up and (not down or len(up) < len(down)) else self._edges(down, "downstream")
         )
 
+    def edges(self) -> "pa.Table":
+        """All edges of the walks up and down the stream: the graph around it, each edge once.
+
+        Returns:
+            ``source``, ``target`` (node ids), ``relation``, ``source_label``, ``target_label``, ordered by source and
+            target.
+        """
+        up = traverse.links(self._engine, self.starts, "upstream")
+        down = traverse.links(self._engine, self.starts, "downstream")
+        found = {(link.far, link.near): link.relation for link in up}
+        found |= {(link.near, link.far): link.relation for link in down}
+        names = labels(self._engine, {end for edge in found for end in edge} | set(self.starts))
+        rows = [(*edge, found[edge], names[edge[0]], names[edge[1]]) for edge in sorted(found)]
+        columns = ("source", "target", "relation", "source_label", "target_label")
+        return _table(None, columns, rows)
+
     def tree(self, direction: Direction = "upstream", depth: int | None = None) -> LineageTree:
         """The walk as a tree, for people; ``str()`` draws it.
 
@@ -147,10 +171,11 @@ class Lineage:
 _DIRECTIONS: tuple[Direction, Direction] = ("downstream", "upstream")
 
 
-def _table(number: str, texts: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> "pa.Table":
-    """An Arrow table of one int64 column and string columns."""
+def _table(number: str | None, texts: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> "pa.Table":
+    """An Arrow table of one int64 column, if it is named, and string columns."""
     import pyarrow as pa
 
-    schema = pa.schema([(number, pa.int64()), *((name, pa.string()) for name in texts)])
+    numbers = [] if number is None else [(number, pa.int64())]
+    schema = pa.schema([*numbers, *((name, pa.string()) for name in texts)])
     columns = zip(*rows, strict=True) if rows else [()] * len(schema)
     return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)

@@ -35,7 +35,7 @@ def scatter(
     ys, y_notes = charts.usable(columns[1], log_y, "log_y")
     rows = [
         {"run": charts.safe(run), "id": run_id, "x": charts.shown(px), "y": charts.shown(py)}
-        | {"colour": charts.shown(c) for c in shades}
+        | dict(zip(("colour",), map(charts.shown, shades), strict=False))
         for run, run_id, px, py, *shades in zip(
             chosen.labels, chosen.ids, xs, ys, *(column.values for column in columns[2:]), strict=True
         )
@@ -46,7 +46,8 @@ def scatter(
         raise InvalidInput(f"none of the {len(chosen.ids):,} runs has both {x} and {y} to plot: {why}")
     tips = [_tip(alt, name, column) for name, column in zip(("x", "y", "colour"), columns, strict=False)]
     encoding = {"x": charts.axis(alt, "x", columns[0], log_x), "y": charts.axis(alt, "y", columns[1], log_y)}
-    encoding |= {"color": charts.colour(alt, column) for column in columns[2:]}
+    if color is not None:
+        encoding["color"] = charts.colour(alt, columns[2])
     marks = alt.Chart(alt.Data(values=rows)).mark_circle(size=50, fillOpacity=0.75)
     title = charts.title(f"{y} by {x}", (*chosen.notes, *x_notes, *y_notes))
     drawn = marks.encode(**encoding, tooltip=[alt.Tooltip("run:N"), alt.Tooltip("id:N"), *tips])

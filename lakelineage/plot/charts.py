@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lakelineage.display.cells import printable
 from lakelineage.errors import InvalidInput, MissingExtra
 
 if TYPE_CHECKING:
@@ -34,8 +35,7 @@ def altair() -> Any:
 
 def safe(text: object) -> str:
     """A text that stays a text where a chart is put into a page: an invisible joiner splits what HTML would obey."""
-    shown = "".join(c if c.isprintable() else " " for c in str(text))
-    return _UNSAFE.sub("<\u2060", shown)
+    return _UNSAFE.sub("<\u2060", printable(str(text)))
 
 
 def finite(value: float) -> float | None:
@@ -71,11 +71,12 @@ def number(column: "Column", argument: str) -> None:
     Raises:
         InvalidInput: the column holds texts or times, or nothing.
     """
+    example = next((v for v in column.values if v is not None), None)
+    if example is None:
+        raise InvalidInput(f"{argument}: no run has a value of {column.field.title} that can be drawn")
     if column.kind != "number":
-        example = next((v for v in column.values if v is not None), None)
-        holds = "no run has it" if example is None else f"it holds {example!r}"
         raise InvalidInput(
-            f"{argument}={column.field.title!r} must be a number: {holds}; lake.plot.scatter takes texts"
+            f"{argument}={column.field.title!r} must be a number, but holds {example!r}; lake.plot.scatter takes texts"
         )
 
 

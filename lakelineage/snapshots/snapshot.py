@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BATCH_ROWS = 65_536
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Snapshot:
     """A pinned version of a table. It stays what it is, whatever becomes of the table.
 
@@ -62,11 +62,23 @@ class Snapshot:
     where: str | None = None
     context: str | None = None
     origin: str | None = None
-    schema_json: str = field(default="", repr=False)
-    partition_columns: tuple[str, ...] = field(default=(), repr=False)
-    _engine: "Engine | None" = field(default=None, repr=False, compare=False)
-    _files: tuple[reader.PinnedFile, ...] | None = field(default=None, repr=False, compare=False)
-    _options: Options = field(default=None, repr=False, compare=False)
+    schema_json: str = ""
+    partition_columns: tuple[str, ...] = ()
+    _engine: "Engine | None" = field(default=None, compare=False)
+    _files: tuple[reader.PinnedFile, ...] | None = field(default=None, compare=False)
+    _options: Options = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        rows = "" if self.num_rows is None else f", {self.num_rows:,} rows"
+        chosen = "" if self.columns is None else f", columns {', '.join(self.columns)}"
+        where = "" if self.where is None else f", where {self.where}"
+        name = "" if self.name is None else f" {self.name!r}"
+        return f"<Snapshot{name} {self.table_uri}@{self.version}{rows}{chosen}{where}, {self.protection}>"
+
+    def _repr_html_(self) -> str:
+        from lakelineage.display import things
+
+        return things.snapshot(self)
 
     @cached_property
     def table_schema(self) -> "pa.Schema":

@@ -108,7 +108,7 @@ class ActiveRun(ArtifactVerbs):
             self._state = replace(self._state, lifecycle_stage=stage)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id} {self.name or ''} {self.status}>"
+        return f"<{type(self).__name__} {self.id}{f' {self.name!r}' if self.name else ''} {self.status}>"
 
     def _check_active(self) -> None:
         if self._state.status.ended:

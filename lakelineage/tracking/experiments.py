@@ -281,6 +281,14 @@ class Experiments:
         temporary.write_text(json.dumps({"version": version, "ids": self._ids}))
         os.replace(temporary, self._file)
 
+    def __repr__(self) -> str:
+        return f"<Experiments of {self._engine.root.uri}: list, get, create>"
+
+    def _repr_html_(self) -> str:
+        from lakelineage.display import things
+
+        return things.experiments(self.list(), self._engine)
+
     def _remembered(self, name: str) -> str | None:
         version = self._engine.store.newest_version_on_disk(EXPERIMENTS_HISTORY)
         if version is None:

@@ -221,4 +221,4 @@ class RecordedRun:
         return dict(found[0]["packages"]) if found else {}
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id} {self.name or ''} {self.status}>"
+        return f"<{type(self).__name__} {self.id}{f' {self.name!r}' if self.name else ''} {self.status}>"

@@ -101,13 +101,18 @@ def table(rows: "pa.Table") -> str:
 
 
 def _cells(column: "pa.ChunkedArray") -> list[Any]:
-    import pyarrow as pa
-
     try:
         values: list[Any] = column.to_pylist()
-    except (pa.ArrowException, ValueError, OverflowError):  # times beyond Python's years, and the like
-        values = [str(value) for value in column]
+    except (ValueError, OverflowError):  # times beyond Python's years
+        values = [_python(value) for value in column]
     return values
+
+
+def _python(value: "pa.Scalar") -> Any:
+    try:
+        return value.as_py()
+    except (ValueError, OverflowError):
+        return "(beyond what Python's times hold)"
 
 
 def cell(value: Any) -> str:

@@ -39,6 +39,7 @@ class Magics:
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._current: Lake | None = None
+        self._opened: dict[str, Lake] = {}
 
     def lake_function(self) -> "Callable[[str], Lake]":
         """The magic ``%lake``, as a function with its own help."""
@@ -125,9 +126,10 @@ class Magics:
         held = self._variables.get(named)
         if isinstance(held, Lake):
             return held
-        if self._current is not None and self._current.uri in (named, os.path.abspath(os.path.expanduser(named))):
-            return self._current
-        return open_lake(os.path.expanduser(named), create=create)
+        place = named if "://" in named else os.path.abspath(os.path.expanduser(named))
+        if place not in self._opened:
+            self._opened[place] = open_lake(place, create=create)
+        return self._opened[place]
 
 
 def _question(line: str, cell: str | None) -> _Question:

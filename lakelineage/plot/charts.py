@@ -61,7 +61,7 @@ def usable(column: "Column", log: bool, argument: str) -> tuple[list[Any], tuple
         raise InvalidInput(f"{argument}: {column.field.title} has values that are no numbers; leave it out")
     kept = [v if v is not None and v > 0 else None for v in column.values]
     lost = sum(v is not None for v in column.values) - sum(v is not None for v in kept)
-    what = f"{lost:,} runs whose {column.field.title} is not positive are left out"
+    what = f"left out: {lost:,} whose {column.field.title} is not positive"
     return kept, (*column.notes, what) if lost else column.notes
 
 

@@ -118,7 +118,7 @@ def _column(field: Field, values: list[Any]) -> Column:
     if present and all(n is not None for v, n in zip(values, numbers, strict=True) if v is not None):
         finite = [n if n is not None and math.isfinite(n) else None for n in numbers]
         odd = len(present) - sum(n is not None for n in finite)
-        more = [f"{odd:,} runs whose {field.title} is not finite are left out"] if odd else []
+        more = [f"left out: {odd:,} whose {field.title} is not finite"] if odd else []
         return Column(field, "number", tuple(finite), (*_told(notes, values, present), *more))
     return Column(field, "text", tuple(None if v is None else str(v) for v in values), _told(notes, values, present))
 

@@ -52,55 +52,73 @@ def interpolate(
         from scipy.spatial import QhullError
     except ImportError as error:
         raise MissingExtra('contour plots need SciPy and ContourPy: pip install "lakelineage[plot]"') from error
-    places = _at_one_place(points)
+    logs = (log_x, log_y)
+    rows = [(*place, z) for place, z in _at_one_place(points, logs).items()]
     flat = InvalidInput(
-        f"a contour needs runs at three places or more that are not on one line; {len(places)} places have {names[0]}, "
+        f"a contour needs runs at three places or more that are not on one line; {len(rows)} places have {names[0]}, "
         f"{names[1]} and {names[2]}: use lake.plot.scatter(x, y, color=z)"
     )
-    data = np.array([(*place, z) for place, z in places.items()], dtype=float).reshape(-1, 3)
-    for number, log in enumerate((log_x, log_y)):
-        if log and len(data):
-            data[:, number] = np.log10(data[:, number])
-    if len(data) < 3 or any(np.ptp(data[:, i]) == 0 for i in range(2)):
+    spans = [(min(column), max(column)) for column in zip(*rows, strict=True)]
+    if len(rows) < 3 or any(low == high for low, high in spans[:2]):
         raise flat
-    lows, widths = data[:, :2].min(axis=0), np.ptp(data[:, :2], axis=0)
+    if any(math.isinf(high - low) for low, high in spans):
+        raise InvalidInput(
+            f"{', '.join(names)} are too far apart for a contour; leave the extreme runs out by a filter"
+        )
+    lows, widths = [low for low, _ in spans], [high - low for low, high in spans]
+    data = (np.array(rows) - [*lows[:2], 0]) / [*widths[:2], 1]
     try:
-        height = LinearNDInterpolator((data[:, :2] - lows) / widths, data[:, 2])
+        height = LinearNDInterpolator(data[:, :2], data[:, 2])
     except QhullError as error:
         raise flat from error
-    levels = _levels(float(data[:, 2].min()), float(data[:, 2].max()))
-    edges = np.linspace(0, 1, _CELLS + 1)
-    middles = (edges[:-1] + edges[1:]) / 2
+
+    def heights(at: Any) -> Any:
+        # Clipped, since rounding would else put parts of a plateau on either side of a level.
+        return np.clip(height(*np.meshgrid(at, at)), *spans[2])
 
     def place(at: Any, number: int) -> Any:
-        raw = lows[number] + at * widths[number]
-        return 10**raw if (log_x, log_y)[number] else raw
+        raw = lows[number] + np.asarray(at) * widths[number]
+        return (10**raw if logs[number] else raw).tolist()
 
-    grid = height(*np.meshgrid(middles, middles))
-    xs, ys = place(edges, 0).tolist(), place(edges, 1).tolist()
+    edges = np.linspace(0, 1, _CELLS + 1)
+    levels = _levels(*spans[2])
     # Cells reach a little below their neighbours: renderers show a seam where two only touch.
-    x2s, y2s = place(edges + 0.1 / _CELLS, 0).tolist(), place(edges + 0.1 / _CELLS, 1).tolist()
-    cells = [
-        {"x": xs[i], "x2": x2s[i + 1], "y": ys[j], "y2": y2s[j + 1], "z": z}
-        for j, row in enumerate(grid.tolist())
-        for i, z in enumerate(row)
-        if math.isfinite(z)
-    ]
-    fine = height(*np.meshgrid(edges, edges))
-    generator = contour_generator(edges, edges, np.ma.masked_invalid(fine))
+    ends = edges + 0.1 / _CELLS
+    cells = _cells(
+        place(edges, 0), place(ends, 0), place(edges, 1), place(ends, 1), heights((edges[:-1] + edges[1:]) / 2).tolist()
+    )
+    generator = contour_generator(edges, edges, np.ma.masked_invalid(heights(edges)))
     lines = [
-        {"line": number, "order": order, "x": float(place(px, 0)), "y": float(place(py, 1))}
+        {"line": number, "order": order, "x": place(px, 0), "y": place(py, 1)}
         for number, line in enumerate(line for level in levels for line in generator.lines(level))
         for order, (px, py) in enumerate(line)
     ]
     return Surface(cells, lines, levels)
 
 
-def _at_one_place(points: Sequence[tuple[float, float, float]]) -> dict[tuple[float, float], float]:
+def _cells(
+    xs: Sequence[float],
+    x2s: Sequence[float],
+    ys: Sequence[float],
+    y2s: Sequence[float],
+    grid: Sequence[Sequence[float]],
+) -> list[dict[str, float]]:
+    return [
+        {"x": xs[i], "x2": x2s[i + 1], "y": ys[j], "y2": y2s[j + 1], "z": z}
+        for j, row in enumerate(grid)
+        for i, z in enumerate(row)
+        if math.isfinite(z)
+    ]
+
+
+def _at_one_place(
+    points: Sequence[tuple[float, float, float]], logs: tuple[bool, bool]
+) -> dict[tuple[float, float], float]:
+    """Mean height of each place; places on logarithmic axes by their powers of ten."""
     found: dict[tuple[float, float], list[float]] = {}
     for x, y, z in points:
-        found.setdefault((x, y), []).append(z)
-    return {place: math.fsum(zs) / len(zs) for place, zs in found.items()}
+        found.setdefault((math.log10(x) if logs[0] else x, math.log10(y) if logs[1] else y), []).append(z)
+    return {place: sum(z / len(zs) for z in zs) for place, zs in found.items()}
 
 
 def _levels(low: float, high: float) -> list[float]:

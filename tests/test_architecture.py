@@ -28,9 +28,16 @@ HEAVY = [
     "typer",
     "rich",
     "pyspark",
+    "jinja2",
+    "tqdm",
+    "altair",
+    "IPython",
 ]
 #: Extras and tools: a bare install has none of these.
-EXTRAS = ["mlflow", "pyspark", "sklearn", "pandas", "pytest", "hypothesis", "moto", "boto3"]
+EXTRAS = [
+    *("mlflow", "pyspark", "sklearn", "pandas", "altair", "scipy", "contourpy", "vl_convert", "IPython"),
+    *("pytest", "hypothesis", "moto", "boto3"),
+]
 
 # Makes the extras impossible to import, then imports every module of the package.
 BARE_IMPORT = """

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lakelineage.cli.runs import full_id
 from lakelineage.cli.session import JsonOption, LakeOption, Session, UsageError, shared_options
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def metrics(
     if runs and filter_:
         raise UsageError("name runs or give --filter, not both")
     with session.open() as lake:
-        chosen: Any = [full_id(lake, run) for run in runs] if runs else filter_ or None
+        chosen: Any = runs or filter_ or None
         figure = lake.plot.metrics(chosen, key or None, x, smoothing=smoothing, max_points=max_points, log_y=log_y)
         _write(session, lake, figure, output, scale)
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from lakelineage.engine import Engine
     from lakelineage.snapshots import Snapshot
+    from lakelineage.tracking.compare import Comparison
     from lakelineage.tracking.recorded import RecordedRun
 
 _FACTS = ("start_time", "end_time", "user_id", "host", "source", "git_commit", "git_branch", "git_dirty")
@@ -75,6 +76,15 @@ def snapshot(pin: "Snapshot") -> str:
     return card(
         "snapshot", pin.name or pin.table_uri, facts=facts, parts=[Part.of("columns", ("name", "type"), columns)]
     )
+
+
+def comparison(found: "Comparison") -> str:
+    """What differs between runs, section by section."""
+    names = ["", *(name or run_id[:16] for name, run_id in zip(found.names, found.run_ids, strict=True))]
+    sections = {row.section: found.section(row.section) for row in found.rows}
+    parts = [Part.of(name, names, [(key, *values) for key, values in told.items()]) for name, told in sections.items()]
+    runs = [(f"run {number}", run_id) for number, run_id in enumerate(found.run_ids, start=1)]
+    return card("comparison of", f"{len(found.run_ids)} runs", facts=runs, parts=parts)
 
 
 def experiments(rows: "pa.Table", engine: "Engine") -> str:

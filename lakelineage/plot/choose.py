@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lakelineage.errors import InvalidInput, RunNotFound
 from lakelineage.tracking import search
 from lakelineage.tracking.active import ActiveRun
+from lakelineage.tracking.ids import full_id
 from lakelineage.tracking.recorded import RecordedRun
-from lakelineage.tracking.start import run_id_of
 
 if TYPE_CHECKING:
     from lakelineage.engine import Engine
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 MOST_RUNS = 10_000
 #: Hex digits of a run id beside a name that several runs have.
 _SHORT_ID = 16
-_RUN_ID = re.compile(r"\s*[0-9a-fA-F]{32}\s*")
+#: A run id or the beginning of one; no filter looks like this.
+_RUN_ID = re.compile(r"\s*[0-9a-fA-F]{4,32}\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def choose(engine: "Engine", runs: Any = None, filter: str = "") -> Chosen:  # n
 
     Args:
         engine: the open lake.
-        runs: a run or its id, several of them, a table with the column ``run_id``, or a filter as for search; None
+        runs: a run, its id or the beginning of it, several of them, a table with the column ``run_id``, or a filter as for search; None
             means all that satisfy ``filter``.
         filter: conditions as for search; only without ``runs``.
 
@@ -59,7 +60,7 @@ def choose(engine: "Engine", runs: Any = None, filter: str = "") -> Chosen:  # n
         runs, filter = None, runs  # noqa: A001
     if runs is None:
         return _found(engine, filter)
-    wanted = list(dict.fromkeys(_ids(runs)))
+    wanted = list(dict.fromkeys(_ids(engine, runs)))
     if not wanted:
         raise InvalidInput("there is no run to plot: what was given is empty")
     if len(wanted) > MOST_RUNS:
@@ -76,22 +77,22 @@ def _found(engine: "Engine", filter: str) -> Chosen:  # noqa: A002
     return _named(engine, found[:MOST_RUNS], notes)
 
 
-def _ids(runs: Any) -> list[str]:
+def _ids(engine: "Engine", runs: Any) -> list[str]:
     if isinstance(runs, (str, ActiveRun, RecordedRun)):
-        return [_id(runs)]
+        return [_id(engine, runs)]
     names = getattr(runs, "column_names", None)  # Arrow's word; Polars and pandas say columns
     names = getattr(runs, "columns", None) if names is None else names
     if names is not None:
         if "run_id" not in list(names):
             raise InvalidInput(f"a table of runs needs the column run_id; this one has {list(names)}")
-        return [_id(value) for value in runs["run_id"].to_numpy().tolist()]
+        return [_id(engine, value) for value in runs["run_id"].to_numpy().tolist()]
     if isinstance(runs, Iterable):
-        return [_id(run) for run in runs]
+        return [_id(engine, run) for run in runs]
     raise InvalidInput(f"{runs!r} is no run; give run ids, runs, a table with the column run_id, or a filter")
 
 
-def _id(run: Any) -> str:
-    return run.id if isinstance(run, (ActiveRun, RecordedRun)) else run_id_of(run)
+def _id(engine: "Engine", run: Any) -> str:
+    return run.id if isinstance(run, (ActiveRun, RecordedRun)) else full_id(engine, run)
 
 
 def _named(engine: "Engine", wanted: Sequence[str], notes: tuple[str, ...]) -> Chosen:

@@ -49,7 +49,7 @@ class Row:
         return len(set(map(_text, self.values))) > 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Runs side by side.
 
@@ -97,6 +97,14 @@ class Comparison:
         frame = pl.from_arrow(self.to_arrow())
         assert isinstance(frame, pl.DataFrame)
         return frame
+
+    def __repr__(self) -> str:
+        return f"<Comparison of {len(self.run_ids)} runs, {len(self.rows)} rows>"
+
+    def _repr_html_(self) -> str:
+        from lakelineage.display import things
+
+        return things.comparison(self)
 
     def __str__(self) -> str:
         """A table for people: sections, keys, a column for each run."""

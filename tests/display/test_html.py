@@ -3,7 +3,6 @@
 import datetime as dt
 import itertools
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from lakelineage.display.layout import HEIGHT, WIDTH, layout
 from lakelineage.display.progress import reporting
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from xml.etree.ElementTree import Element
 
     from lakelineage import Lake
@@ -71,6 +71,14 @@ def test_a_run_shows_all_that_it_logged(lake: "Lake", story: Any) -> None:
     for part in ("params (2)", "metrics (2)", "tags", "inputs (1)", "artifacts (1)", "FINISHED", "alpha", "nan"):
         assert part in told, part
     assert story[0].id in told
+
+
+def test_a_comparison_shows_what_differs(lake: "Lake", story: Any) -> None:
+    with lake.start_run(name="other") as other:
+        other.log_params({"alpha": 0.5})
+    told = texts(lake.compare(story[0].id, other.id)._repr_html_())
+    for part in ("params (2)", "alpha", "0.1", "0.5", "<script>", "null"):
+        assert part in told, part
 
 
 def test_a_run_that_goes_on_shows_what_is_logged_so_far(lake: "Lake") -> None:

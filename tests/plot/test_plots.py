@@ -69,6 +69,7 @@ def test_runs_come_as_ids_objects_tables_filters_or_all(lake: "Lake", runs: list
 
     every = {f"run {i}" for i in range(6)}
     assert shown(None) == shown(runs) == shown("params.kind IN ('a', 'b')") == every
+    assert shown(runs[0][:31]) == {"run 0"}
     assert shown(runs[0]) == shown(lake.run(runs[0])) == shown([lake.run(runs[0])]) == {"run 0"}
     table = lake.search_runs("params.kind = 'a'")
     import polars as pl

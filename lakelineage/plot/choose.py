@@ -45,8 +45,8 @@ def choose(engine: "Engine", runs: Any = None, filter: str = "") -> Chosen:  # n
 
     Args:
         engine: the open lake.
-        runs: a run, its id or the beginning of it, several of them, a table with the column ``run_id``, or a filter as for search; None
-            means all that satisfy ``filter``.
+        runs: a run, its id or the beginning of it, several of them, a table with the column ``run_id``, or a filter as
+            for search; None means all that satisfy ``filter``.
         filter: conditions as for search; only without ``runs``.
 
     Raises:

@@ -13,9 +13,9 @@ class Plots:
     """Plots of the runs of one lake, as charts of Altair (extra ``plot``).
 
     A notebook shows a chart that is the last value of a cell; :meth:`save` writes it to a file. ``runs`` may be a run,
-    its id or the beginning of it, several of them, a table with the column ``run_id`` (such as :meth:`lakelineage.Lake.search_runs`
-    answers), or a filter. What a chart cannot show (missing values, NaN, what is not positive on a logarithmic
-    axis) is counted below its title. One plot shows at most 10,000 runs.
+    its id or the beginning of it, several of them, a table with the column ``run_id`` (such as
+    :meth:`lakelineage.Lake.search_runs` answers), or a filter. What a chart cannot show (missing values, NaN, what is
+    not positive on a logarithmic axis) is counted below its title. One plot shows at most 10,000 runs.
 
     Args:
         engine: the open lake.

@@ -260,12 +260,7 @@ class Lake:
     ) -> "Iterator[pa.Table]":
         """The runs of :meth:`search_runs` page by page, in bounded memory; none if there are none.
 
-        Args:
-            filter: as in :meth:`search_runs`, like ``experiments``, ``order_by``, ``view`` and the errors.
-            experiments: names.
-            order_by: terms.
-            page_size: rows of each Arrow table; the last may have fewer.
-            view: which runs.
+        Args and errors are as in :meth:`search_runs`; each Arrow table has ``page_size`` rows, the last may have fewer.
         """
         return search.search_pages(
             self._engine, filter, experiments=experiments, order_by=order_by, page_size=page_size, view=view

@@ -92,7 +92,6 @@ def test_no_lake_is_a_usage_error_that_names_the_remedy(tmp_path: Path, call: Cl
     ("arguments", "code"),
     [
         (("run", "ffff"), "run_not_found"),
-        (("runs", "--filter", "metrics.rmse <"), "invalid_filter"),
         (("snapshot", "/no/such/table"), "table_not_found"),
         (("reload", "ffff"), "run_not_found"),
         (("lineage", "model:none@1"), "model_not_found"),

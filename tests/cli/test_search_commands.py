@@ -54,6 +54,9 @@ def test_a_malformed_filter_is_pointed_at(place: Any, call: Cli) -> None:
     lines = done.stderr.splitlines()
     assert lines[1] == "  metrics.rmse == 1"
     assert lines[2] == "               ^^"
+    told = call("--lake", place.lake, "runs", "--filter", "metrics.rmse == 1", "--json")
+    assert (told.returncode, told.stdout) == (1, "")
+    assert json.loads(told.stderr)["error"]["code"] == "invalid_filter"
 
 
 def test_runs_are_compared_as_a_text_as_json_and_as_csv(place: Any, call: Cli, answer: Cli) -> None:

@@ -47,6 +47,14 @@ class Reads(Protocol):
     def root(self) -> Root:
         """Where the lake is, and its files."""
 
+    @property
+    def settings(self) -> Settings:
+        """What ``lake.json`` says."""
+
+    @property
+    def cache(self) -> HostCache:
+        """What this host keeps of the lake to be quick."""
+
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> "pa.Table":
         """Answer SQL over all tables.
 
@@ -54,7 +62,9 @@ class Reads(Protocol):
             InvalidQuery: the engine refused it.
         """
 
-    def select_runs(self, where: str, params: Sequence[Any], order: str, limit: int | None = None) -> "pa.Table":
+    def select_runs(
+        self, where: str, params: Sequence[Any], order: str, limit: int | None = None, told: Sequence[str] = ()
+    ) -> "pa.Table":
         """Rows of ``runs``, quickly where few are wanted of many.
 
         Args:
@@ -62,6 +72,7 @@ class Reads(Protocol):
             params: values for ``?``.
             order: ``ORDER BY`` terms over ``r``.
             limit: greatest number of rows.
+            told: expressions over ``r``, for columns ``told_0``, ``told_1``, … behind those of ``runs``.
         """
 
     def find_run(self, run_id: str) -> "pa.Table":
@@ -232,9 +243,11 @@ class Engine:
         """Answer SQL over all tables, fresh to the last row of this host."""
         return self.reader.query(sql, params)
 
-    def select_runs(self, where: str, params: Sequence[Any], order: str, limit: int | None = None) -> "pa.Table":
+    def select_runs(
+        self, where: str, params: Sequence[Any], order: str, limit: int | None = None, told: Sequence[str] = ()
+    ) -> "pa.Table":
         """Rows of ``runs``, quickly where few are wanted of many."""
-        return self.reader.select_runs(where, params, order, limit)
+        return self.reader.select_runs(where, params, order, limit, told)
 
     def find_run(self, run_id: str) -> "pa.Table":
         """The row of ``runs`` of one run; no row if there is none."""
@@ -320,6 +333,8 @@ class Past:
 
     def __init__(self, engine: Engine, reader: "DuckDBReader") -> None:
         self.root = engine.root
+        self.settings = engine.settings
+        self.cache = engine.cache
         self.query = reader.query
         self.select_runs = reader.select_runs
         self.find_run = reader.find_run

@@ -1,8 +1,8 @@
 """The public face of a lake: one object whose methods are the verbs."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overload
@@ -10,32 +10,32 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overlo
 from lakelineage.engine import Engine
 from lakelineage.errors import InvalidInput
 from lakelineage.maintenance.run import Maintained, Maintenance
+from lakelineage.model.clock import wall_clock
+from lakelineage.model.moments import parse_time
 from lakelineage.model.values import Durability, Lifecycle
-from lakelineage.run import PastRun, Run, active_run, begin
-from lakelineage.tracking import ids, search, start, started
+from lakelineage.run import Run, active_run, begin
+from lakelineage.tracking import ids, start, started
 from lakelineage.tracking import system_metrics as sampling
 from lakelineage.tracking.experiments import DEFAULT_NAME, Experiments
+from lakelineage.view import LakeAt, LakeView
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from lakelineage.inference.scoring import ScoreResult
-    from lakelineage.lineage import Lineage
     from lakelineage.maintenance.doctor import Finding
-    from lakelineage.plot import Plots
     from lakelineage.registry import Models
     from lakelineage.snapshots import Snapshot
-    from lakelineage.tracking.compare import Comparison
-    from lakelineage.tracking.frames import OutputFormat
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Lake:
+class Lake(LakeView):
     """An open lake. Made by :func:`lakelineage.open`; safe to share between threads."""
 
     def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
         self._engine = engine
         self._maintenance = Maintenance(engine)
         engine.after_drain = self._maintenance.after_drain
@@ -43,15 +43,21 @@ class Lake:
         engine.at_exit = partial(started.end_runs, engine)
         self.experiments = Experiments(engine)
 
-    @property
-    def uri(self) -> str:
-        """Folder or URI of the lake."""
-        return self._engine.root.uri
+    def at(self, moment: datetime | str) -> LakeAt:
+        """The lake as it was at a moment, for search, SQL, runs, comparisons, plots and lineage.
 
-    @property
-    def id(self) -> str:
-        """Id of the lake, wherever it is moved."""
-        return self._engine.settings.lake_id
+        What counts is when a row was logged (``ingested_at``), so compaction and vacuum of the lake take nothing away.
+
+        Args:
+            moment: datetime or ISO 8601, such as ``"2026-11-01"`` (its first moment); without a zone it means UTC.
+
+        Raises:
+            InvalidInput: it is no moment, or in the future.
+        """
+        micros = parse_time(moment)
+        if micros > wall_clock():
+            raise InvalidInput(f"as_of {moment!r} is in the future; the lake can be read as it was, or as it is now")
+        return LakeAt(self._engine.at(micros), datetime.fromtimestamp(micros / 1e6, UTC))
 
     def start_run(
         self,
@@ -160,23 +166,6 @@ class Lake:
         """
         return Run(self._engine, *start.resumed(self._engine, ids.full_id(self._engine, run_id), reopen))
 
-    def run(self, run_id: str) -> PastRun:
-        """A run as it is now, by its id or a unique beginning of it; one that was deleted too.
-
-        Raises:
-            RunNotFound: there is no such run.
-        """
-        return PastRun(self._engine, run_id)
-
-    def run_id(self, beginning: str) -> str:
-        """The id of the one run that begins so (at least 4 digits).
-
-        Raises:
-            RunNotFound: none does.
-            InvalidInput: several do.
-        """
-        return ids.full_id(self._engine, beginning)
-
     def delete_run(self, run_id: str) -> None:
         """Delete a run: searches no longer show it, ``lake.run`` and SQL do. Its children stay; so do its files.
 
@@ -200,121 +189,6 @@ class Lake:
             RunNotFound: there is no such run.
         """
         start.set_stage(self._engine, ids.full_id(self._engine, run_id), Lifecycle.ACTIVE)
-
-    def search_runs(
-        self,
-        filter: str = "",  # noqa: A002 - the word that users of search know
-        *,
-        experiments: Sequence[str] | str = (),
-        order_by: Sequence[str] = (),
-        limit: int | None = None,
-        page_token: str | None = None,
-        view: "search.View" = "active",
-        output_format: "OutputFormat" = "arrow",
-    ) -> Any:
-        """Runs that satisfy a filter, such as ``metrics.rmse < 70 and params.alpha = '0.01'``.
-
-        Args:
-            filter: conditions on ``metrics.``, ``params.``, ``tags.``, ``datasets.`` and attributes, joined by AND, OR,
-                NOT and parentheses; see :mod:`lakelineage.tracking.filter`. Empty means all.
-            experiments: name of an experiment, or names; none means all.
-            order_by: such as ``["metrics.rmse", "start_time DESC"]``. Nulls come last and NaN after all numbers, in
-                either direction; ties go to the next term, then to the newest start, then to the smaller run id.
-                Default: the newest first.
-            limit: greatest number of runs.
-            page_token: begin after the page that gave it (:func:`lakelineage.next_page_token`), with the same filter,
-                experiments, order and view. It stays valid while runs are added: a walk over all pages gives each run
-                that was there before and has not changed exactly once.
-            view: ``active``, ``deleted`` (the run, or its experiment) or ``all``.
-            output_format: ``arrow``: rows of the table ``runs``; ``polars`` or ``pandas``: frames with columns
-                ``metrics.<key>``, ``params.<key>`` and ``tags.<key>`` in place of its maps.
-
-        Returns:
-            The runs; an Arrow table of a limited search carries the token of the next page.
-
-        Raises:
-            InvalidFilter: filter or order cannot be understood; the message shows where.
-            InvalidInput: a limit, view, format or page token that cannot be.
-            ExperimentNotFound: no experiment has one of the names.
-            MissingExtra: pandas is asked for and not installed.
-        """
-        return search.search_runs(
-            self._engine,
-            filter,
-            experiments=experiments,
-            order_by=order_by,
-            limit=limit,
-            page_token=page_token,
-            view=view,
-            output_format=output_format,
-        )
-
-    def search_pages(
-        self,
-        filter: str = "",  # noqa: A002 - the word that users of search know
-        *,
-        experiments: Sequence[str] | str = (),
-        order_by: Sequence[str] = (),
-        page_size: int = 1000,
-        view: "search.View" = "active",
-    ) -> "Iterator[pa.Table]":
-        """The runs of :meth:`search_runs` page by page, in bounded memory; none if there are none.
-
-        Args and errors are as in :meth:`search_runs`; each Arrow table has ``page_size`` rows, the last may have fewer.
-        """
-        return search.search_pages(
-            self._engine, filter, experiments=experiments, order_by=order_by, page_size=page_size, view=view
-        )
-
-    def compare(self, *runs: Run | PastRun | str, all: bool = False) -> "Comparison":  # noqa: A002 - says what is shown
-        """What differs between runs: params, metrics, inputs (data versions), code and environment.
-
-        Args:
-            runs: two or more runs, or their ids.
-            all: list what is the same, too.
-
-        Raises:
-            RunNotFound: there is no such run.
-            InvalidInput: fewer than two runs, or one twice.
-        """
-        from lakelineage.tracking.compare import compare
-
-        return compare(self._engine, [run if isinstance(run, str) else run.id for run in runs], everything=all)
-
-    def metric_history(
-        self, runs: "Run | PastRun | str | Sequence[Run | PastRun | str]", key: str, max_points: int | None = None
-    ) -> "pa.Table":
-        """The values of a metric over the steps of one run or of several.
-
-        Args:
-            runs: run, id, or several.
-            key: name of the metric.
-            max_points: greatest number of points of each run, for plots: the first and the last, and the least and
-                the greatest of equal ranges of steps; see :mod:`lakelineage.tracking.history`. Default all.
-
-        Returns:
-            run_id, step, timestamp, value; runs as given, each by step, timestamp and the order of the lake.
-
-        Raises:
-            RunNotFound: there is no such run.
-            InvalidInput: no run is named, the key cannot be one, or ``max_points`` is not positive.
-        """
-        from lakelineage.tracking.history import metric_history
-
-        several = [runs] if isinstance(runs, (Run, PastRun, str)) else list(runs)
-        return metric_history(self._engine, [r if isinstance(r, str) else r.id for r in several], key, max_points)
-
-    def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> "pa.Table":
-        """Answer SQL (DuckDB's dialect) over all tables of the lake, fresh to the last row of this host.
-
-        Args:
-            query: one statement.
-            params: values for ``?`` or ``$name``.
-
-        Raises:
-            InvalidQuery: the statement is wrong.
-        """
-        return self._engine.query(query, params)
 
     def snapshot(
         self,
@@ -341,50 +215,12 @@ class Lake:
             protection=protection,
         )
 
-    def load_snapshot(self, snapshot_id: str) -> "Snapshot":
-        """A snapshot that was pinned before, by its id.
-
-        Raises:
-            SnapshotNotFound: there is none.
-        """
-        from lakelineage import snapshots
-
-        return snapshots.load(self._engine, snapshot_id)
-
-    @property
-    def snapshots(self) -> "pa.Table":
-        """All pinned snapshots."""
-        from lakelineage import snapshots
-
-        return snapshots.list_snapshots(self._engine)
-
-    def lineage(self, node: str) -> "Lineage":
-        """Questions about what a node descends from and what descends from it.
-
-        Args:
-            node: ``dataset:<path or id>[@version]``, ``run:<id>``, ``model:<name>[@version]`` or
-                ``artifact:<run>/<path>``.
-
-        Raises:
-            NotFound: the lake knows no such node.
-        """
-        from lakelineage.lineage import Lineage
-
-        return Lineage(self._engine, node)
-
     @property
     def models(self) -> "Models":
         """The registry of models."""
         from lakelineage.registry import Models
 
         return Models(self._engine)
-
-    @property
-    def plot(self) -> "Plots":
-        """Plots of runs: metric curves, scatter, contour, parallel coordinates (extra ``plot``)."""
-        from lakelineage.plot import Plots
-
-        return Plots(self._engine)
 
     def load_model(self, uri: str) -> Any:
         """A model ready to predict, by ``models:/name/3``, ``models:/name@alias`` or ``runs:/id/path``."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lakelineage.cli.session import Session, UsageError
+from lakelineage.cli.session import AsOfOption, Session, UsageError
 
 
 def compare(
@@ -13,6 +13,7 @@ def compare(
     runs: Annotated[list[str], typer.Argument(metavar="RUN RUN…", help="Ids of runs, or unique beginnings of them.")],
     everything: Annotated[bool, typer.Option("--all", help="List what is the same, too.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_of: AsOfOption = None,
 ) -> None:
     """Show what differs between runs: params, metrics, data versions, code, environment.
 
@@ -24,7 +25,7 @@ def compare(
     """
     if csv and session.as_json:
         raise UsageError("--csv and --json exclude each other; choose one")
-    with session.open() as lake:
+    with session.look(as_of) as lake:
         compared = lake.compare(*(lake.run_id(run) for run in runs), all=everything)
     if csv:
         session.out.csv(compared.to_arrow())
@@ -44,6 +45,7 @@ def history(
         typer.Option(min=1, help="At most so many points, for plots: peaks stay.", show_default="all"),
     ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_of: AsOfOption = None,
 ) -> None:
     """Show the values of a metric over the steps of a run.
 
@@ -53,7 +55,7 @@ def history(
     """
     if csv and session.as_json:
         raise UsageError("--csv and --json exclude each other; choose one")
-    with session.open() as lake:
+    with session.look(as_of) as lake:
         points = lake.metric_history(lake.run_id(run), key, max_points)
     if points.num_rows == 0 and not session.as_json:
         print(f"the run logged no metric {key!r}; `lakelineage run {run}` shows those it has", file=sys.stderr)

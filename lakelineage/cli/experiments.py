@@ -7,7 +7,7 @@ import typer
 
 from lakelineage.cli.edit import pairs
 from lakelineage.cli.output import Output
-from lakelineage.cli.session import JsonOption, LakeOption, Session, UsageError, shared_options
+from lakelineage.cli.session import AsOfOption, JsonOption, LakeOption, Session, UsageError, shared_options
 
 if TYPE_CHECKING:
     from lakelineage.tracking.experiments import Experiment
@@ -40,6 +40,7 @@ def list_experiments(
         str | None, typer.Option(metavar="FOLDER", help="Only those in it and below it.", show_default="all")
     ] = None,
     deleted: Annotated[bool, typer.Option("--deleted", help="Those that were deleted, instead of the others.")] = False,
+    as_of: AsOfOption = None,
 ) -> None:
     """List experiments, by name.
 
@@ -47,20 +48,21 @@ def list_experiments(
       lakelineage experiments list --folder /team
       lakelineage experiments list --deleted
     """
-    with session.open() as lake:
+    with session.look(as_of) as lake:
         session.out.table(lake.experiments.list(folder, deleted=deleted))
 
 
 def folders(
     session: Session,
     parent: Annotated[str, typer.Argument(metavar="FOLDER", help="Where to look.")] = "/",
+    as_of: AsOfOption = None,
 ) -> None:
     """List the folders directly in a folder, and how many experiments lie below each.
 
     Example:
       lakelineage experiments folders /team
     """
-    with session.open() as lake:
+    with session.look(as_of) as lake:
         session.out.table(lake.experiments.folders(parent))
 
 

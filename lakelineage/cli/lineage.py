@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lakelineage.cli.output import Output, records
-from lakelineage.cli.session import Session, UsageError
+from lakelineage.cli.session import AsOfOption, Session, UsageError
 
 if TYPE_CHECKING:
-    from lakelineage import Lake
     from lakelineage.lineage import Lineage
+    from lakelineage.view import LakeView
 
 
 def lineage(
@@ -25,6 +25,7 @@ def lineage(
     downstream: Annotated[bool, typer.Option("--downstream", help="Only what came of it: the blast radius.")] = False,
     path_to: Annotated[str | None, typer.Option(metavar="NODE", help="The shortest path to another node.")] = None,
     depth: Annotated[int | None, typer.Option(min=1, help="At most so many edges away.", show_default="all")] = None,
+    as_of: AsOfOption = None,
 ) -> None:
     """Show what a table, run, model or file came of, and what came of it.
 
@@ -36,7 +37,7 @@ def lineage(
     if path_to is not None and (upstream or downstream or depth is not None):
         raise UsageError("--path-to goes without --upstream, --downstream and --depth")
     directions = [d for d, wanted in (("upstream", upstream), ("downstream", downstream)) if wanted]
-    with session.open() as lake:
+    with session.look(as_of) as lake:
         asked = lake.lineage(_full(lake, node))
         if path_to is not None:
             _print_path(session.out, asked, _full(lake, path_to))
@@ -49,7 +50,7 @@ def lineage(
 _HEADINGS = {"upstream": "upstream of", "downstream": "downstream of"}
 
 
-def _full(lake: "Lake", node: str) -> str:
+def _full(lake: "LakeView", node: str) -> str:
     """The node, with a run's abbreviated id in full."""
     prefix, _, run_id = node.partition("run:")
     return f"run:{lake.run_id(run_id)}" if not prefix and run_id else node

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lakelineage.cli.output import Output, records
-from lakelineage.cli.session import Session, UsageError
+from lakelineage.cli.session import AsOfOption, Session, UsageError
 from lakelineage.tracking.pages import next_page_token
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lakelineage import Lake, PastRun
+    from lakelineage import PastRun
+    from lakelineage.view import LakeView
 
 #: Hex digits of a run id that people see: milliseconds, and twelve random bits. ``run`` takes any unique prefix.
 SHORT_ID = 16
@@ -42,6 +43,7 @@ def runs(
     page: Annotated[bool, typer.Option("--page", help="With --json: an object of runs and next_page_token.")] = False,
     deleted: Annotated[bool, typer.Option("--deleted", help="Only deleted runs.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a column for each metric, param and tag.")] = False,
+    as_of: AsOfOption = None,
 ) -> None:
     """List runs, with their metrics and params.
 
@@ -57,7 +59,7 @@ def runs(
         raise UsageError("--csv and --json exclude each other; choose one")
     if page and not session.as_json:
         raise UsageError("--page goes with --json; without it the token is told on stderr")
-    with session.open() as lake:
+    with session.look(as_of) as lake:
         found = lake.search_runs(
             filter_,
             experiments=experiment or (),
@@ -104,6 +106,7 @@ def _print_runs(out: Output, rows: list[dict[str, Any]]) -> None:
 def run(
     session: Session,
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="Run id, or the beginning of it if no other begins so.")],
+    as_of: AsOfOption = None,
 ) -> None:
     """Show a run: params, metrics, tags, inputs, artifacts, environment.
 
@@ -111,7 +114,7 @@ def run(
       lakelineage run 0199c0ffee12
       lakelineage run 0199c0ffee12 --json
     """
-    with session.open() as lake:
+    with session.look(as_of) as lake:
         told = _told(lake, lake.run(lake.run_id(run_id)))
     if session.as_json:
         session.out.json(told)
@@ -119,7 +122,7 @@ def run(
         _print_run(session.out, told)
 
 
-def _told(lake: "Lake", run: "PastRun") -> dict[str, Any]:
+def _told(lake: "LakeView", run: "PastRun") -> dict[str, Any]:
     """All that the lake knows of a run."""
     environments = lake.sql(
         "select python, platform, packages from environments where environment_id = ? limit 1",

@@ -4,7 +4,8 @@ import inspect
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,7 @@ from lakelineage.cli.output import Output
 
 if TYPE_CHECKING:
     from lakelineage import Lake
+    from lakelineage.view import LakeAt
 
 #: Storage options as a JSON object: credentials and endpoint, as deltalake takes them.
 STORAGE_OPTIONS = "LAKELINEAGE_STORAGE_OPTIONS"
@@ -29,6 +31,12 @@ LakeOption = Annotated[
     str | None,
     typer.Option(
         "--lake", metavar="PATH|URI", help="The lake; default is the variable LAKELINEAGE_URI.", show_default=False
+    ),
+]
+AsOfOption = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of", metavar="TIME", help="As the lake was then: ISO 8601, UTC without a zone.", show_default="now"
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -73,6 +81,16 @@ class Session:
         import lakelineage
 
         return lakelineage.open(self.place, storage_options=storage_options(), create=create, protection=protection)
+
+    @contextmanager
+    def look(self, as_of: str | None) -> "Iterator[Lake | LakeAt]":
+        """Open the lake to read it as it is, or as it was at a moment."""
+        with self.open() as lake:
+            if as_of is None:
+                yield lake
+            else:
+                with lake.at(as_of) as past:
+                    yield past
 
     def exists(self) -> bool:
         """Whether there is a lake."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lakelineage.cli.session import Session, UsageError
+from lakelineage.cli.session import AsOfOption, Session, UsageError
 
 
 def sql(
@@ -14,6 +14,7 @@ def sql(
         str, typer.Argument(metavar="QUERY", help="One statement in DuckDB's dialect; - reads it from stdin.")
     ],
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
+    as_of: AsOfOption = None,
 ) -> None:
     """Answer SQL over all tables of the lake, fresh to the last row of this host.
 
@@ -31,7 +32,7 @@ def sql(
     text = sys.stdin.read() if query == "-" else query
     if not text.strip():
         raise UsageError('the query is empty; write for example "select * from runs"')
-    with session.open() as lake:
+    with session.look(as_of) as lake:
         rows = lake.sql(text)
     if csv:
         session.out.csv(rows)

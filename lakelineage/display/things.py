@@ -8,7 +8,7 @@ from lakelineage.display.pages import SHOWN_ROWS, Part, card
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lakelineage.engine import Engine
+    from lakelineage.engine import Reads
     from lakelineage.snapshots import Snapshot
     from lakelineage.tracking.compare import Comparison
     from lakelineage.tracking.recorded import RecordedRun
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _FACTS = ("start_time", "end_time", "user_id", "host", "source", "git_commit", "git_branch", "git_dirty")
 
 
-def run(found: "RecordedRun", engine: "Engine") -> str:
+def run(found: "RecordedRun", engine: "Reads") -> str:
     """A run: facts, params, metrics, tags, inputs and artifacts."""
     told = found.attributes
     names = engine.query("SELECT name FROM experiments WHERE experiment_id = ?", [told["experiment_id"]])
@@ -39,7 +39,7 @@ def run(found: "RecordedRun", engine: "Engine") -> str:
     return card("run", found.name or found.id, status=found.status, facts=[*facts, seconds], parts=parts)
 
 
-def lake(engine: "Engine") -> str:
+def lake(engine: "Reads") -> str:
     """A lake: how much is in it, and its newest runs."""
     counts = engine.query(
         "SELECT (SELECT count(*) FROM runs WHERE lifecycle_stage = 'active') AS runs, "
@@ -87,7 +87,7 @@ def comparison(found: "Comparison") -> str:
     return card("comparison of", f"{len(found.run_ids)} runs", facts=runs, parts=parts)
 
 
-def experiments(rows: "pa.Table", engine: "Engine") -> str:
+def experiments(rows: "pa.Table", engine: "Reads") -> str:
     """The experiments of a lake."""
     return card("experiments of", engine.root.uri, parts=[_part("experiments", rows)])
 

@@ -16,7 +16,7 @@ from lakelineage.model.nodes import Node
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lakelineage.engine import Engine
+    from lakelineage.engine import Reads
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -58,7 +58,7 @@ class Lineage:
         NotFound: the lake knows nothing by this name.
     """
 
-    def __init__(self, engine: "Engine", node: Node | str) -> None:
+    def __init__(self, engine: "Reads", node: Node | str) -> None:
         self._engine = engine
         found = resolve(engine, node)
         self.node = found.node

@@ -7,7 +7,7 @@ from lakelineage.model import nodes
 from lakelineage.model.nodes import Node
 
 if TYPE_CHECKING:
-    from lakelineage.engine import Engine
+    from lakelineage.engine import Reads
 
 _URIS = """
     SELECT table_id, arg_max(table_uri, row(ingested_at, writer, seq)) AS label FROM snapshots
@@ -19,7 +19,7 @@ _NAMES = """
 """
 
 
-def labels(engine: "Engine", node_ids: Iterable[str]) -> dict[str, str]:
+def labels(engine: "Reads", node_ids: Iterable[str]) -> dict[str, str]:
     """A label for each node: tables by place and version, runs by name, files by run and path.
 
     What has no name keeps its id. A table that moved has its newest place.
@@ -31,7 +31,7 @@ def labels(engine: "Engine", node_ids: Iterable[str]) -> dict[str, str]:
     return {node_id: _label(node, names) for node_id, node in parsed.items()}
 
 
-def _lookup(engine: "Engine", sql: str, ids: set[str]) -> dict[str, str]:
+def _lookup(engine: "Reads", sql: str, ids: set[str]) -> dict[str, str]:
     if not ids:
         return {}
     found, label = engine.query(sql, {"ids": sorted(ids)}).columns

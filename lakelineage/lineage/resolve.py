@@ -10,7 +10,7 @@ from lakelineage.model import nodes
 from lakelineage.model.nodes import Node
 
 if TYPE_CHECKING:
-    from lakelineage.engine import Engine
+    from lakelineage.engine import Reads
 
 #: Names that a message about an unknown node chooses its suggestions from: the newest so many.
 _POOL = 2_000
@@ -29,7 +29,7 @@ class Resolved:
     starts: tuple[str, ...]
 
 
-def resolve(engine: "Engine", asked: Node | str) -> Resolved:
+def resolve(engine: "Reads", asked: Node | str) -> Resolved:
     """Find a node.
 
     Args:
@@ -71,7 +71,7 @@ def _place(text: str) -> Node:
     return Node("dataset", name, version) if name and version.isdecimal() else Node("dataset", text)
 
 
-def _dataset(engine: "Engine", node: Node) -> Resolved:
+def _dataset(engine: "Reads", node: Node) -> Resolved:
     if node.part is not None and not node.part.isdecimal():
         raise InvalidInput(f"{node}: the version after @ must be a number, not {node.part!r}")
     table_ids = _table_ids(engine, node.name)
@@ -90,7 +90,7 @@ def _typed(node: Node) -> str:
     return node.name if node.part is None else f"{node.name}@{node.part}"
 
 
-def _table_ids(engine: "Engine", name: str) -> list[str]:
+def _table_ids(engine: "Reads", name: str) -> list[str]:
     """Tables that have this id, or were at this place, or were made from the file at this place."""
     at_place = "list_contains($places, table_uri) OR list_contains($places, origin)"
     sql = f"SELECT DISTINCT table_id FROM snapshots WHERE {at_place}"
@@ -105,7 +105,7 @@ def _spellings(name: str) -> list[str]:
     return sorted({name, absolute(name)})
 
 
-def _versions(engine: "Engine", node: Node) -> list[str]:
+def _versions(engine: "Reads", node: Node) -> list[str]:
     """Node ids of a table or model in the graph or among the pins: the one version, or all there are."""
     sql = """
         SELECT DISTINCT node FROM (
@@ -118,7 +118,7 @@ def _versions(engine: "Engine", node: Node) -> list[str]:
     return [str(row) for row in rows]
 
 
-def _near_tables(engine: "Engine", node: Node) -> str:
+def _near_tables(engine: "Reads", node: Node) -> str:
     if node.part is not None:
         others = [v for table_id in _table_ids(engine, node.name) for v in _versions(engine, Node("dataset", table_id))]
         if others:
@@ -143,7 +143,7 @@ def _last_part(place: str) -> str:
     return place.rstrip("/").rpartition("/")[2]
 
 
-def _model(engine: "Engine", node: Node) -> Resolved:
+def _model(engine: "Reads", node: Node) -> Resolved:
     if node.part is not None and not node.part.isdecimal():
         node = _of_alias(engine, node)
     starts = _versions(engine, node)
@@ -152,7 +152,7 @@ def _model(engine: "Engine", node: Node) -> Resolved:
     return Resolved(str(node), tuple(starts))
 
 
-def _of_alias(engine: "Engine", node: Node) -> Node:
+def _of_alias(engine: "Reads", node: Node) -> Node:
     sql = "SELECT version FROM model_versions WHERE name = $name AND list_contains(aliases, $alias)"
     found = engine.query(sql, {"name": node.name, "alias": node.part}).column("version").to_pylist()
     if not found:
@@ -160,7 +160,7 @@ def _of_alias(engine: "Engine", node: Node) -> Node:
     return nodes.model(node.name, found[0])
 
 
-def _near_models(engine: "Engine", node: Node) -> str:
+def _near_models(engine: "Reads", node: Node) -> str:
     sql = f"SELECT name, version, aliases FROM model_versions ORDER BY updated_at DESC LIMIT {_POOL}"
     rows = engine.query(sql).to_pylist()
     own = [row for row in rows if row["name"] == node.name]
@@ -174,14 +174,14 @@ def _version_text(row: dict[str, Any]) -> str:
     return f"version {row['version']}{aliases}"
 
 
-def _run(engine: "Engine", node: Node) -> Resolved:
+def _run(engine: "Reads", node: Node) -> Resolved:
     sql = "SELECT 1 FROM runs_history WHERE run_id = $id LIMIT 1"
     if not engine.query(sql, {"id": node.name}).num_rows and not _in_graph(engine, node):
         raise RunNotFound(f"no run has the id {node.name}{_near_runs(engine, node.name)}")
     return Resolved(str(node), (str(node),))
 
 
-def _near_runs(engine: "Engine", text: str) -> str:
+def _near_runs(engine: "Reads", text: str) -> str:
     """Runs whose id begins so, or whose name is so, or else ids alike."""
     sql = """
         SELECT DISTINCT run_id, name FROM runs_history
@@ -194,7 +194,7 @@ def _near_runs(engine: "Engine", text: str) -> str:
     return _suggest(text, engine.query(sql).column(0).to_pylist())
 
 
-def _artifact(engine: "Engine", node: Node) -> Resolved:
+def _artifact(engine: "Reads", node: Node) -> Resolved:
     sql = "SELECT 1 FROM artifacts WHERE run_id = $id AND (path = $path OR starts_with(path, $path || '/')) LIMIT 1"
     there = node.part and engine.query(sql, {"id": node.name, "path": node.part}).num_rows
     if not there and not _in_graph(engine, node):
@@ -204,13 +204,13 @@ def _artifact(engine: "Engine", node: Node) -> Resolved:
     return Resolved(str(node), (str(node),))
 
 
-def _column(engine: "Engine", node: Node) -> Resolved:
+def _column(engine: "Reads", node: Node) -> Resolved:
     if not _in_graph(engine, node):
         raise NotFound(f"no edge names the column {node}; ask for its table instead")
     return Resolved(str(node), (str(node),))
 
 
-def _in_graph(engine: "Engine", node: Node) -> bool:
+def _in_graph(engine: "Reads", node: Node) -> bool:
     sql = "SELECT 1 FROM lineage WHERE source = $node OR target = $node LIMIT 1"
     return bool(engine.query(sql, {"node": str(node)}).num_rows)
 

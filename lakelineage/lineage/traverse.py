@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lakelineage.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from lakelineage.engine import Engine
+    from lakelineage.engine import Reads
 
 Direction = Literal["upstream", "downstream"]
 #: Deeper than any graph: a walk ends when it finds nothing new.
@@ -93,19 +93,19 @@ def limit(depth: int | None) -> int:
     return min(depth, _NO_LIMIT)
 
 
-def reach(engine: "Engine", starts: Sequence[str], direction: Direction, depth: int | None = None) -> list[Found]:
+def reach(engine: "Reads", starts: Sequence[str], direction: Direction, depth: int | None = None) -> list[Found]:
     """Nodes that come before (upstream) or after the starts, nearest first; the starts themselves are left out."""
     rows = _ask(engine, _FOUND, starts, direction, depth)
     return [Found(**row) for row in rows]
 
 
-def links(engine: "Engine", starts: Sequence[str], direction: Direction, depth: int | None = None) -> list[Link]:
+def links(engine: "Reads", starts: Sequence[str], direction: Direction, depth: int | None = None) -> list[Link]:
     """Edges among the starts and what they reach."""
     return [Link(**row) for row in _ask(engine, _LINKS, starts, direction, depth)]
 
 
 def _ask(
-    engine: "Engine", sql: str, starts: Sequence[str], direction: Direction, depth: int | None
+    engine: "Reads", sql: str, starts: Sequence[str], direction: Direction, depth: int | None
 ) -> list[dict[str, Any]]:
     if direction not in ("upstream", "downstream"):
         raise InvalidInput(f"direction {direction!r} is unknown; choose 'upstream' or 'downstream'")

@@ -8,7 +8,7 @@ from lakelineage.errors import InvalidInput
 from lakelineage.plot import charts, fields, surface
 
 if TYPE_CHECKING:
-    from lakelineage.engine import Engine
+    from lakelineage.engine import Reads
     from lakelineage.plot.choose import Chosen
     from lakelineage.plot.fields import Column
 
@@ -19,7 +19,7 @@ _MOST_LINES = 1_000
 
 
 def scatter(
-    engine: "Engine",
+    engine: "Reads",
     chosen: "Chosen",
     x: str,
     y: str,
@@ -60,7 +60,7 @@ def _tip(alt: Any, name: str, column: "Column") -> Any:
 
 
 def contour(
-    engine: "Engine",
+    engine: "Reads",
     chosen: "Chosen",
     names: tuple[str, str, str],
     log_x: bool,
@@ -98,7 +98,7 @@ def contour(
 
 
 def parallel_coordinates(
-    engine: "Engine",
+    engine: "Reads",
     chosen: "Chosen",
     params: Sequence[str] | None,
     metrics: Sequence[str] | None,
@@ -130,7 +130,7 @@ def parallel_coordinates(
 
 
 def _axes(
-    engine: "Engine", chosen: "Chosen", params: Sequence[str] | None, metrics: Sequence[str] | None
+    engine: "Reads", chosen: "Chosen", params: Sequence[str] | None, metrics: Sequence[str] | None
 ) -> "tuple[list[Column], list[str]]":
     """The columns to plot: those named, or those that differ between the runs."""
     named = {"params": params, "metrics": metrics}

@@ -13,7 +13,7 @@ from lakelineage.tracking.ids import full_id
 from lakelineage.tracking.recorded import RecordedRun
 
 if TYPE_CHECKING:
-    from lakelineage.engine import Engine
+    from lakelineage.engine import Reads
 
 #: Runs that one plot shows at most; of more that a filter finds, the newest are taken.
 MOST_RUNS = 10_000
@@ -40,7 +40,7 @@ class Chosen:
     notes: tuple[str, ...] = ()
 
 
-def choose(engine: "Engine", runs: Any = None, filter: str = "") -> Chosen:  # noqa: A002 - the word of search
+def choose(engine: "Reads", runs: Any = None, filter: str = "") -> Chosen:  # noqa: A002 - the word of search
     """Find the runs to plot.
 
     Args:
@@ -68,7 +68,7 @@ def choose(engine: "Engine", runs: Any = None, filter: str = "") -> Chosen:  # n
     return _named(engine, wanted, ())
 
 
-def _found(engine: "Engine", filter: str) -> Chosen:  # noqa: A002
+def _found(engine: "Reads", filter: str) -> Chosen:  # noqa: A002
     found = search.search_runs(engine, filter, limit=MOST_RUNS + 1).column("run_id").to_pylist()
     if not found:
         which = f"satisfies the filter {filter!r}" if filter else "is in the lake"
@@ -77,7 +77,7 @@ def _found(engine: "Engine", filter: str) -> Chosen:  # noqa: A002
     return _named(engine, found[:MOST_RUNS], notes)
 
 
-def _ids(engine: "Engine", runs: Any) -> list[str]:
+def _ids(engine: "Reads", runs: Any) -> list[str]:
     if isinstance(runs, (str, ActiveRun, RecordedRun)):
         return [_id(engine, runs)]
     names = getattr(runs, "column_names", None)  # Arrow's word; Polars and pandas say columns
@@ -91,11 +91,11 @@ def _ids(engine: "Engine", runs: Any) -> list[str]:
     raise InvalidInput(f"{runs!r} is no run; give run ids, runs, a table with the column run_id, or a filter")
 
 
-def _id(engine: "Engine", run: Any) -> str:
+def _id(engine: "Reads", run: Any) -> str:
     return run.id if isinstance(run, (ActiveRun, RecordedRun)) else full_id(engine, run)
 
 
-def _named(engine: "Engine", wanted: Sequence[str], notes: tuple[str, ...]) -> Chosen:
+def _named(engine: "Reads", wanted: Sequence[str], notes: tuple[str, ...]) -> Chosen:
     sql = "SELECT run_id, name, epoch_us(start_time) FROM runs WHERE run_id IN (SELECT unnest(?::VARCHAR[]))"
     run_ids, names, starts = (column.to_pylist() for column in engine.query(sql, [list(wanted)]).columns)
     known = dict(zip(run_ids, zip(names, starts, strict=True), strict=True))

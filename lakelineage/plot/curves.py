@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lakelineage.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from lakelineage.engine import Engine
+    from lakelineage.engine import Reads
     from lakelineage.plot.choose import Chosen
 
 Axis = Literal["step", "time", "relative"]
@@ -98,7 +98,7 @@ class Curve:
         return told
 
 
-def read(engine: "Engine", chosen: "Chosen", keys: Sequence[str], axis: str, max_points: int) -> list[Curve]:
+def read(engine: "Reads", chosen: "Chosen", keys: Sequence[str], axis: str, max_points: int) -> list[Curve]:
     """Curves of some metrics of some runs, sampled.
 
     Args:

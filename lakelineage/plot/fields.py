@@ -9,7 +9,7 @@ from lakelineage.errors import InvalidInput
 from lakelineage.tables import RUNS
 
 if TYPE_CHECKING:
-    from lakelineage.engine import Engine
+    from lakelineage.engine import Reads
 
 Kind = Literal["number", "time", "text"]
 
@@ -89,7 +89,7 @@ def parse(text: object) -> Field:
     )
 
 
-def read(engine: "Engine", run_ids: Sequence[str], fields: Sequence[Field]) -> list[Column]:
+def read(engine: "Reads", run_ids: Sequence[str], fields: Sequence[Field]) -> list[Column]:
     """Values of some fields of some runs, in the order of the runs."""
     picked: list[str] = []
     values: list[Any] = []
@@ -136,7 +136,7 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def keys_of(engine: "Engine", run_ids: Sequence[str], kind: Literal["params", "metrics"]) -> list[str]:
+def keys_of(engine: "Reads", run_ids: Sequence[str], kind: Literal["params", "metrics"]) -> list[str]:
     """Keys that the runs have, those of most runs first, then by name; metrics of the system are left out."""
     sql = f"""
         SELECT key FROM (SELECT unnest(map_keys({kind})) AS key FROM runs

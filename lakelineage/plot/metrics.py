@@ -8,14 +8,14 @@ from lakelineage.plot import charts, curves, fields
 from lakelineage.plot.choose import choose
 
 if TYPE_CHECKING:
-    from lakelineage.engine import Engine
+    from lakelineage.engine import Reads
     from lakelineage.plot.curves import Curve
 
 _X_TITLES = {"step": "step", "time": "time (UTC)", "relative": "seconds since the run's start"}
 
 
 def metric_curves(
-    engine: "Engine",
+    engine: "Reads",
     runs: Any,
     keys: Sequence[str] | str | None,
     x: str,
@@ -46,7 +46,7 @@ def metric_curves(
     return pictures[0] if len(pictures) == 1 else alt.concat(*pictures, columns=2)
 
 
-def _keys(engine: "Engine", ids: Sequence[str], keys: Sequence[str] | str | None) -> tuple[list[str], list[str]]:
+def _keys(engine: "Reads", ids: Sequence[str], keys: Sequence[str] | str | None) -> tuple[list[str], list[str]]:
     if keys is not None:
         given = [keys] if isinstance(keys, str) else list(dict.fromkeys(keys))
         if not given:
@@ -61,7 +61,7 @@ def _keys(engine: "Engine", ids: Sequence[str], keys: Sequence[str] | str | None
     return found[: fields.MOST_KEYS], notes
 
 
-def _known(engine: "Engine", ids: Sequence[str]) -> str:
+def _known(engine: "Reads", ids: Sequence[str]) -> str:
     found = fields.keys_of(engine, ids, "metrics")
     return f"; they have {', '.join(found[: fields.MOST_KEYS])}" if found else "; they have none"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from lakelineage.engine import Engine
+    from lakelineage.engine import Reads
 
 
 class Plots:
@@ -26,7 +26,7 @@ class Plots:
         lake.plot.save(chart, "alpha.html")
     """
 
-    def __init__(self, engine: "Engine") -> None:
+    def __init__(self, engine: "Reads") -> None:
         self._engine = engine
 
     def __repr__(self) -> str:

@@ -16,7 +16,7 @@ from lakelineage.tables import INPUTS, LINEAGE, PINS_HISTORY, SNAPSHOT_FILES, SN
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lakelineage.engine import Engine
+    from lakelineage.engine import Reads
 
 #: Pinning again may add rows of the same snapshot (two processes at once, a higher level): one row counts.
 _DISTINCT = """
@@ -106,7 +106,7 @@ def use_rows(snapshot: Snapshot, run_id: str) -> tuple[Rows, Rows]:
     return Rows(INPUTS.name, (used,)), Rows(LINEAGE.name, (edge,))
 
 
-def level(engine: "Engine", snapshot: str) -> Protection | None:
+def level(engine: "Reads", snapshot: str) -> Protection | None:
     """The highest level at which a snapshot's files are recorded; None if the snapshot is not known."""
     found = engine.query(
         "select (select count(*) from snapshots where snapshot_id = $id) as known, "
@@ -118,7 +118,7 @@ def level(engine: "Engine", snapshot: str) -> Protection | None:
     return Protection.ARCHIVED if found["kept"] else Protection.REFERENCE
 
 
-def files_of(engine: "Engine", snapshot: str) -> tuple[PinnedFile, ...]:
+def files_of(engine: "Reads", snapshot: str) -> tuple[PinnedFile, ...]:
     """The pinned files, sorted by path; of several records of a file, one that has a kept copy."""
     found = engine.query(
         "select * from snapshot_files where snapshot_id = $id "
@@ -147,7 +147,7 @@ def _pairs(value: Any) -> list[tuple[str, str | None]]:
     return list(value.items()) if isinstance(value, dict) else list(value or ())
 
 
-def load(engine: "Engine", snapshot: str) -> Snapshot:
+def load(engine: "Reads", snapshot: str) -> Snapshot:
     """A snapshot by its id.
 
     Raises:
@@ -207,7 +207,7 @@ class Inputs(Mapping[str, Snapshot]):
         return f"Inputs({self._by_name!r})"
 
 
-def inputs_of(engine: "Engine", run_id: str) -> Mapping[str, Snapshot]:
+def inputs_of(engine: "Reads", run_id: str) -> Mapping[str, Snapshot]:
     """What a run used: name → snapshot with the columns and rows that the run chose, in the order of use."""
     found = engine.query(
         f"select i.name, i.context, i.columns as chosen_columns, i.predicate, i.ingested_at as used_at, "
@@ -222,7 +222,7 @@ def inputs_of(engine: "Engine", run_id: str) -> Mapping[str, Snapshot]:
     return Inputs(run_id, inputs)
 
 
-def list_snapshots(engine: "Engine") -> "pa.Table":
+def list_snapshots(engine: "Reads") -> "pa.Table":
     """Every snapshot of the lake, oldest first: id, table, version, size, protection, number of runs that used it."""
     return engine.query(
         "select s.snapshot_id, s.table_uri, s.table_id, s.version, s.committed_at, s.num_files, s.num_rows, s.bytes, "
@@ -233,8 +233,8 @@ def list_snapshots(engine: "Engine") -> "pa.Table":
     )
 
 
-def _snapshot(engine: "Engine", row: Mapping[str, Any]) -> Snapshot:
-    from lakelineage.store.source import parse_time
+def _snapshot(engine: "Reads", row: Mapping[str, Any]) -> Snapshot:
+    from lakelineage.model.moments import parse_time
 
     chosen = row.get("chosen_columns")
     return Snapshot(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
-    from lakelineage.engine import Engine
+    from lakelineage.engine import Reads
 
 #: Rows of a batch when nothing else is said.
 BATCH_ROWS = 65_536
@@ -64,7 +64,7 @@ class Snapshot:
     origin: str | None = None
     schema_json: str = ""
     partition_columns: tuple[str, ...] = ()
-    _engine: "Engine | None" = field(default=None, compare=False)
+    _engine: "Reads | None" = field(default=None, compare=False)
     _files: tuple[reader.PinnedFile, ...] | None = field(default=None, compare=False)
     _options: Options = field(default=None, compare=False)
 
@@ -272,7 +272,7 @@ class Snapshot:
         return reader.rows(self._lake.root, pinned, self.table_schema)
 
     @property
-    def _lake(self) -> "Engine":
+    def _lake(self) -> "Reads":
         if self._engine is None:
             raise InvalidInput(f"snapshot {self.id} has no lake to be read from; get it with lake.snapshot or run.use")
         return self._engine

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from lakelineage.errors import InvalidInput, StorageFailed, TableNotFound, VersionNotFound
+from lakelineage.model.moments import parse_time
 from lakelineage.store import forks, source_log
 from lakelineage.store.delta import delta_errors
 
@@ -159,28 +160,6 @@ def absolute(uri: str) -> str:
 def is_local(uri: str) -> bool:
     """Whether a place (as ``absolute`` spells it) is a folder of this machine."""
     return "://" not in uri
-
-
-def parse_time(value: dt.datetime | dt.date | str) -> int:
-    """Microseconds since 1970 UTC of an ISO 8601 date or time.
-
-    Raises:
-        InvalidInput: it is neither.
-    """
-    moment: Any = value
-    if isinstance(value, str):
-        try:
-            moment = dt.datetime.fromisoformat(value.strip())
-        except ValueError:
-            raise InvalidInput(
-                f"as_of {value!r} is no ISO 8601 date or time; write 2024-05-31 or 2024-05-31T12:00:00+02:00"
-            ) from None
-    elif type(value) is dt.date:
-        moment = dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC)
-    if not isinstance(moment, dt.datetime):
-        raise InvalidInput(f"as_of must be a datetime or an ISO 8601 string, not {type(value).__name__} ({value!r})")
-    zoned = moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
-    return (zoned - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
 
 
 def _check_version(version: object) -> None:

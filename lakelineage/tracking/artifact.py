@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from lakelineage.engine import Engine
+from lakelineage.engine import Reads
 from lakelineage.errors import ArtifactNotFound, InvalidInput, LakeDamaged
 from lakelineage.model import validate
 from lakelineage.store.root import storage_errors
@@ -30,7 +30,7 @@ class Artifact:
         InvalidPath: the path leaves the artifacts.
     """
 
-    def __init__(self, engine: Engine, run_id: str, path: str, recorded: tuple[int, str] | None = None) -> None:
+    def __init__(self, engine: Reads, run_id: str, path: str, recorded: tuple[int, str] | None = None) -> None:
         self._engine = engine
         self.run_id = run_id
         self.path = validate.artifact_path(path)

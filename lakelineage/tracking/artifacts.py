@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from lakelineage.engine import Engine
+from lakelineage.engine import Engine, Reads
 from lakelineage.errors import AlreadyExists, ArtifactNotFound, InvalidInput
 from lakelineage.model import nodes, validate
 from lakelineage.model.changes import Rows
@@ -82,12 +82,12 @@ def _record(engine: Engine, run_id: str, kept: list[tuple[str, int, str]]) -> No
 _NEWEST = "QUALIFY row_number() OVER (PARTITION BY path ORDER BY ingested_at DESC, writer DESC, seq DESC) = 1"
 
 
-def listing(engine: Engine, run_id: str) -> "pa.Table":
+def listing(engine: Reads, run_id: str) -> "pa.Table":
     """Artifacts of a run: path, size in bytes, sha256; the newest of each path, by path."""
     return engine.query(f"SELECT path, size, sha256 FROM artifacts WHERE run_id = ? {_NEWEST} ORDER BY path", [run_id])
 
 
-def children(engine: Engine, run_id: str, path: str | None) -> "pa.Table":
+def children(engine: Reads, run_id: str, path: str | None) -> "pa.Table":
     """What is directly in a folder of a run's artifacts; of a file, the file itself.
 
     Returns:
@@ -122,7 +122,7 @@ def _not_found(run_id: str, path: str) -> ArtifactNotFound:
     )
 
 
-def download(engine: Engine, run_id: str, path: str | None, target: Path) -> Path:
+def download(engine: Reads, run_id: str, path: str | None, target: Path) -> Path:
     """Copy an artifact, all below a folder of them, or (without a path) all, to a local folder.
 
     Returns:

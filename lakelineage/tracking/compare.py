@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from lakelineage.engine import Engine
+from lakelineage.engine import Reads
 from lakelineage.errors import InvalidInput, RunNotFound
 from lakelineage.tables import RUNS
 from lakelineage.tracking.ids import full_id
@@ -128,7 +128,7 @@ def _text(value: Any) -> str | None:
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
-def compare(engine: Engine, run_ids: Sequence[str], *, everything: bool = False) -> Comparison:
+def compare(engine: Reads, run_ids: Sequence[str], *, everything: bool = False) -> Comparison:
     """See :meth:`lakelineage.Lake.compare`."""
     ids = [full_id(engine, run_id) for run_id in run_ids]
     if len(ids) < 2:
@@ -158,7 +158,7 @@ def _rows(section: str, told: Sequence[Mapping[str, Any]]) -> Iterable[Row]:
     return (Row(section, key, tuple(one.get(key) for one in told)) for key in keys)
 
 
-def _runs(engine: Engine, ids: list[str]) -> list[dict[str, Any]]:
+def _runs(engine: Reads, ids: list[str]) -> list[dict[str, Any]]:
     marks = ", ".join("?" * len(ids))
     rows = engine.query(f"SELECT * FROM runs WHERE run_id IN ({marks})", ids).to_pylist()
     found = {row["run_id"]: row for row in rows}
@@ -170,7 +170,7 @@ def _runs(engine: Engine, ids: list[str]) -> list[dict[str, Any]]:
     return [found[run_id] for run_id in ids]
 
 
-def _inputs(engine: Engine, ids: list[str]) -> dict[str, dict[str, Any]]:
+def _inputs(engine: Reads, ids: list[str]) -> dict[str, dict[str, Any]]:
     """Run → ``<input>.<field>`` → value."""
     seen: set[tuple[str, str]] = set()
     told: dict[str, dict[str, Any]] = {}
@@ -182,7 +182,7 @@ def _inputs(engine: Engine, ids: list[str]) -> dict[str, dict[str, Any]]:
     return told
 
 
-def _environments(engine: Engine, ids: Sequence[str | None]) -> dict[str, dict[str, Any]]:
+def _environments(engine: Reads, ids: Sequence[str | None]) -> dict[str, dict[str, Any]]:
     """Environment → python, platform, ``packages.<distribution>`` → value."""
     known = sorted({i for i in ids if i is not None})
     rows = engine.query("SELECT * FROM environments WHERE list_contains(?, environment_id)", [known]).to_pylist()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from lakelineage.engine import Engine
+from lakelineage.engine import Engine, Reads
 from lakelineage.errors import AlreadyExists, Conflict, ExperimentNotFound, InvalidInput
 from lakelineage.model import validate
 from lakelineage.model.changes import Row
@@ -66,7 +66,45 @@ class Experiment:
         )
 
 
-class Experiments:
+class ExperimentList:
+    """The experiments of one lake, to be read.
+
+    Args:
+        engine: the open lake, as it is or as it was.
+    """
+
+    def __init__(self, engine: Reads) -> None:
+        self._reads = engine
+
+    def list(self, folder: str | None = None, *, deleted: bool = False) -> "pa.Table":
+        """Experiments, by name.
+
+        Args:
+            folder: only those that lie in it or in a folder below it, such as ``/team``.
+            deleted: those that were deleted, instead of those that were not.
+
+        Returns:
+            Rows of the table ``experiments``.
+        """
+        stage = Lifecycle.DELETED if deleted else Lifecycle.ACTIVE
+        sql = f"SELECT * FROM {EXPERIMENTS.name} WHERE lifecycle_stage = ?"
+        values: list[Any] = [stage]
+        if folder is not None:
+            sql += " AND starts_with('/' || ltrim(name, '/'), ?)"
+            values.append(f"{experiment_names.folder_path(folder)}/")
+        return self._reads.query(f"{sql} ORDER BY name, experiment_id", values)
+
+    def folders(self, parent: str = "/") -> "pa.Table":
+        """The folders directly in a folder: ``folder``, and ``experiments`` (how many lie below it), by name."""
+        import pyarrow as pa
+
+        names = self._reads.query(f"SELECT name FROM {EXPERIMENTS.name} WHERE lifecycle_stage = 'active'")
+        found = experiment_names.subfolders(names.column("name").to_pylist(), experiment_names.folder_path(parent))
+        columns = [pa.array(found.keys(), pa.string()), pa.array(found.values(), pa.int64())]
+        return pa.table(columns, names=["folder", "experiments"])
+
+
+class Experiments(ExperimentList):
     """The experiments of one lake.
 
     A name is unique among the experiments that are not deleted: deleting one frees its name. Verbs take a name, or an
@@ -82,6 +120,7 @@ class Experiments:
     """
 
     def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
         self._engine = engine
         self._file = engine.host_folder / "experiments.json"
         self._version: int | None = None
@@ -119,33 +158,6 @@ class Experiments:
             ExperimentNotFound: there is none.
         """
         return _found(self._states(), experiment)
-
-    def list(self, folder: str | None = None, *, deleted: bool = False) -> "pa.Table":
-        """Experiments, by name.
-
-        Args:
-            folder: only those that lie in it or in a folder below it, such as ``/team``.
-            deleted: those that were deleted, instead of those that were not.
-
-        Returns:
-            Rows of the table ``experiments``.
-        """
-        stage = Lifecycle.DELETED if deleted else Lifecycle.ACTIVE
-        sql = f"SELECT * FROM {EXPERIMENTS.name} WHERE lifecycle_stage = ?"
-        values: list[Any] = [stage]
-        if folder is not None:
-            sql += " AND starts_with('/' || ltrim(name, '/'), ?)"
-            values.append(f"{experiment_names.folder_path(folder)}/")
-        return self._engine.query(f"{sql} ORDER BY name, experiment_id", values)
-
-    def folders(self, parent: str = "/") -> "pa.Table":
-        """The folders directly in a folder: ``folder``, and ``experiments`` (how many lie below it), by name."""
-        import pyarrow as pa
-
-        names = self._engine.query(f"SELECT name FROM {EXPERIMENTS.name} WHERE lifecycle_stage = 'active'")
-        found = experiment_names.subfolders(names.column("name").to_pylist(), experiment_names.folder_path(parent))
-        columns = [pa.array(found.keys(), pa.string()), pa.array(found.values(), pa.int64())]
-        return pa.table(columns, names=["folder", "experiments"])
 
     def rename(self, experiment: str, new_name: str) -> Experiment:
         """Give an experiment another name; its id stays.

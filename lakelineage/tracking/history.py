@@ -8,7 +8,7 @@ has nothing else. It is done in SQL; only the points that are kept leave the eng
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lakelineage.engine import Engine
+from lakelineage.engine import Reads
 from lakelineage.errors import InvalidInput, RunNotFound
 from lakelineage.model import validate
 from lakelineage.tracking.ids import full_id
@@ -22,7 +22,7 @@ _OLDEST_FIRST = "step, timestamp, ingested_at, writer, seq"
 _NEWEST_FIRST = "step DESC, timestamp DESC, ingested_at DESC, writer DESC, seq DESC"
 
 
-def metric_history(engine: Engine, run_ids: Sequence[str], key: str, max_points: int | None = None) -> "pa.Table":
+def metric_history(engine: Reads, run_ids: Sequence[str], key: str, max_points: int | None = None) -> "pa.Table":
     """See :meth:`lakelineage.Lake.metric_history`."""
     import pyarrow as pa
 
@@ -41,13 +41,13 @@ def metric_history(engine: Engine, run_ids: Sequence[str], key: str, max_points:
     return parts[0] if len(parts) == 1 else _in_order(pa.concat_tables(parts), ids)
 
 
-def _counts(engine: Engine, ids: list[str], key: str) -> dict[str, int]:
+def _counts(engine: Reads, ids: list[str], key: str) -> dict[str, int]:
     marks = ", ".join("?" * len(ids))
     sql = f"SELECT run_id, count(*) AS points FROM metrics WHERE run_id IN ({marks}) AND key = ? GROUP BY run_id"
     return {row["run_id"]: row["points"] for row in engine.query(sql, [*ids, key]).to_pylist()}
 
 
-def _check_known(engine: Engine, without: list[str]) -> None:
+def _check_known(engine: Reads, without: list[str]) -> None:
     """A run without a point may not be there at all: that is another answer than none."""
     if not without:
         return
@@ -56,14 +56,14 @@ def _check_known(engine: Engine, without: list[str]) -> None:
         raise RunNotFound(f"no run has the id {run_id}; `lakelineage runs` lists those of the lake {engine.root.uri}")
 
 
-def _whole(engine: Engine, ids: list[str], key: str) -> "pa.Table":
+def _whole(engine: Reads, ids: list[str], key: str) -> "pa.Table":
     marks = ", ".join("?" * len(ids))
     order = f"list_position(?, run_id), {_OLDEST_FIRST}" if len(ids) > 1 else _OLDEST_FIRST
     sql = f"SELECT {_POINT} FROM metrics WHERE run_id IN ({marks}) AND key = ? ORDER BY {order}"
     return engine.query(sql, [*ids, key, *([ids] if len(ids) > 1 else [])])
 
 
-def _sampled(engine: Engine, run_id: str, key: str, max_points: int) -> "pa.Table":
+def _sampled(engine: Reads, run_id: str, key: str, max_points: int) -> "pa.Table":
     asked = [run_id, key]
     # Each of these reads few row groups: their statistics tell where the end is.
     ends = engine.query(

@@ -1,6 +1,6 @@
 """Ids of runs, and the beginnings of ids that people type."""
 
-from lakelineage.engine import Engine
+from lakelineage.engine import Reads
 from lakelineage.errors import InvalidInput, RunNotFound
 from lakelineage.model import validate
 
@@ -23,7 +23,7 @@ def run_id_of(run_id: object) -> str:
     return text
 
 
-def full_id(engine: Engine, prefix: object) -> str:
+def full_id(engine: Reads, prefix: object) -> str:
     """The id of the one run that begins so, as git takes abbreviated commits. A full id costs no look-up.
 
     Args:

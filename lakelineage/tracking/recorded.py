@@ -5,8 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lakelineage.engine import Engine
-from lakelineage.errors import Conflict, RunNotFound
+from lakelineage.engine import Engine, Reads
+from lakelineage.errors import Conflict, InvalidInput, RunNotFound
 from lakelineage.model import validate
 from lakelineage.model.changes import Row, Rows
 from lakelineage.model.values import Lifecycle, RunStatus
@@ -32,9 +32,9 @@ class RecordedRun:
         RunNotFound: there is no such run.
     """
 
-    def __init__(self, engine: Engine, run_id: str) -> None:
+    def __init__(self, engine: Reads, run_id: str) -> None:
         run_id = full_id(engine, run_id)
-        found = engine.query("SELECT * FROM runs WHERE run_id = ?", [run_id]).to_pylist()
+        found = engine.find_run(run_id).to_pylist()
         if not found:
             raise RunNotFound(
                 f"no run has the id {run_id}; `lakelineage runs` lists those of the lake {engine.root.uri}"
@@ -107,6 +107,8 @@ class RecordedRun:
     def _retag(self, rows: tuple[Row, ...]) -> None:
         if self.is_deleted:
             raise Conflict(f"run {self.id} is deleted; `lake.restore_run({self.id!r})` brings it back")
+        if not isinstance(self._engine, Engine):
+            raise InvalidInput(f"this is run {self.id} as it was; `lake.run` gives it as it is, to be changed")
         self._engine.journal.witness(microseconds(self._row["updated_at"]))  # so that ours replaces what was seen
         self._engine.append((Rows(TAGS_HISTORY.name, rows),))
         tags = dict(self._row["tags"]) | {key: value for _, key, value in rows}

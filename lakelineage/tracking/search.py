@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from lakelineage.engine import Engine
+from lakelineage.engine import Reads
 from lakelineage.errors import ExperimentNotFound, InvalidInput
 from lakelineage.tracking import frames, pages
 from lakelineage.tracking.filter import compile_filter
@@ -21,7 +20,6 @@ _GONE = (
     "(SELECT experiment_id FROM experiments WHERE lifecycle_stage = 'deleted'))"
 )
 _VIEWS: dict[str, str] = {"active": f"NOT {_GONE}", "deleted": _GONE, "all": "TRUE"}
-_TOLD = "__place_"
 
 
 @dataclass(frozen=True)
@@ -34,28 +32,23 @@ class _Search:
         asked: digest of the question; page tokens carry it.
     """
 
-    engine: Engine
+    engine: Reads
     condition: Piece
     order: Order
     asked: bytes
-
-    @cached_property
-    def _told(self) -> str:
-        return "".join(f", {term.told} AS {_TOLD}{i}" for i, term in enumerate(self.order.place))
 
     def page(self, limit: int | None, token: str | None) -> "pa.Table":
         """The rows from a token on; with a limit they carry the token of the next page, if there is one."""
         condition, values = self.condition
         if token is not None:
-            after, place = self.order.after(pages.decode(token, self.asked))
-            condition, values = f"{condition} AND {after}", [*values, *place]
+            after, bound = self.order.after(pages.decode(token, self.asked))
+            condition, values = f"{condition} AND {after}", [*values, *bound]
         if limit is None:
-            return self.engine.query(f"SELECT r.* FROM runs r WHERE {condition} ORDER BY {self.order.sql}", values)
+            return self.engine.select_runs(condition, values, self.order.sql)
         # One row more than asked for tells whether there is another page.
-        rows = self.engine.query(
-            f"SELECT r.*{self._told} FROM runs r WHERE {condition} ORDER BY {self.order.sql} LIMIT {limit + 1}", values
-        )
-        told = [f"{_TOLD}{i}" for i in range(len(self.order.place))]
+        place = [term.told for term in self.order.place]
+        rows = self.engine.select_runs(condition, values, self.order.sql, limit + 1, place)
+        told = [f"told_{i}" for i in range(len(place))]
         page = rows.drop_columns(told).slice(0, limit)
         if rows.num_rows <= limit:
             return page
@@ -64,7 +57,7 @@ class _Search:
 
 
 def _prepare(
-    engine: Engine, filter_: str, experiments: Sequence[str] | str, order_by: Sequence[str], view: str
+    engine: Reads, filter_: str, experiments: Sequence[str] | str, order_by: Sequence[str], view: str
 ) -> _Search:
     if view not in get_args(View):
         raise InvalidInput(f"view {view!r} is unknown; choose 'active', 'deleted' or 'all'")
@@ -79,7 +72,7 @@ def _prepare(
     return _Search(engine, (condition, [*values, *names]), order, asked)
 
 
-def _experiment_names(engine: Engine, given: Sequence[str] | str) -> list[str]:
+def _experiment_names(engine: Reads, given: Sequence[str] | str) -> list[str]:
     names = [given] if isinstance(given, str) else list(given)
     if not names:
         return []
@@ -101,7 +94,7 @@ def _check_positive(number: Any, name: str) -> None:
 
 
 def search_runs(
-    engine: Engine,
+    engine: Reads,
     filter: str = "",  # noqa: A002 - the word that users of search know
     *,
     experiments: Sequence[str] | str = (),
@@ -120,7 +113,7 @@ def search_runs(
 
 
 def search_pages(
-    engine: Engine,
+    engine: Reads,
     filter: str = "",  # noqa: A002 - the word that users of search know
     *,
     experiments: Sequence[str] | str = (),

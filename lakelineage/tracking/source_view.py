@@ -5,20 +5,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lakelineage.engine import Engine
+from lakelineage.engine import Reads
 from lakelineage.tracking import artifacts, notebooks
 from lakelineage.tracking import diff as diffs
 from lakelineage.tracking.artifact import Artifact
 from lakelineage.tracking.kept_source import DIFF, EXECUTED, FOLDER, main_place
 
 
-def files(engine: Engine, run_id: str) -> tuple[str, ...]:
+def files(engine: Reads, run_id: str) -> tuple[str, ...]:
     """Paths of the artifacts that hold code."""
     paths = artifacts.listing(engine, run_id).column("path").to_pylist()
     return tuple(path for path in paths if path.startswith(f"{FOLDER}/"))
 
 
-def code(engine: Engine, row: Mapping[str, Any]) -> str | None:
+def code(engine: Reads, row: Mapping[str, Any]) -> str | None:
     """The main file of a run; of a notebook, its cells in percent format.
 
     Args:
@@ -38,7 +38,7 @@ def code(engine: Engine, row: Mapping[str, Any]) -> str | None:
     return Artifact(engine, row["run_id"], EXECUTED).read_text() if known else None
 
 
-def main_file(engine: Engine, row: Mapping[str, Any]) -> bytes | None:
+def main_file(engine: Reads, row: Mapping[str, Any]) -> bytes | None:
     """The main file of a run, byte for byte, from its artifacts or else from the repository of this machine."""
     if row["source"] is None:
         return None
@@ -56,7 +56,7 @@ def main_file(engine: Engine, row: Mapping[str, Any]) -> bytes | None:
     return found if as_it_was else None
 
 
-def diff(engine: Engine, run_id: str) -> str | None:
+def diff(engine: Reads, run_id: str) -> str | None:
     """The patch that a run kept, as text; signs that are no UTF-8 are replaced."""
     known = DIFF in files(engine, run_id)
     return Artifact(engine, run_id, DIFF).read_bytes().decode(errors="replace") if known else None

@@ -1,7 +1,7 @@
 """One consistent view over published tables, newer facts and the journal."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -93,24 +93,23 @@ class DuckDBReader:
 
             return self._steadily(answer)
 
-    def select_runs(self, where: str, params: Params, order: str, limit: int | None) -> "pa.Table":
-        """Rows of ``runs``, quickly where few are wanted of many.
-
-        Args:
-            where: condition over ``runs`` with the alias ``r``; may have subqueries over other tables.
-            params: values for ``?``.
-            order: ``ORDER BY`` terms over ``r``.
-            limit: greatest number of rows.
-        """
+    def select_runs(
+        self, where: str, params: Params, order: str, limit: int | None = None, told: Sequence[str] = ()
+    ) -> "pa.Table":
+        """Rows of ``runs``. See :class:`lakelineage.engine.Reads`."""
         forks.guard()
+        also = "".join(f", {expression} AS told_{i}" for i, expression in enumerate(told))
         tail = f"WHERE {where} ORDER BY {order}" + ("" if limit is None else f" LIMIT {limit}")
 
         def answer() -> "pa.Table":
             self._refresh({RUNS.name} | named_in(where))
             if limit is None or limit > _FEW or not all(part.native for part in self._parts):
-                return self._session.run(f"SELECT r.* FROM runs r {tail}", params)
-            places = self._session.run(f"SELECT part, id FROM {_FOUND} r {tail}", params)
-            return self._rows_at(places)
+                return self._session.run(f"SELECT r.*{also} FROM runs r {tail}", params)
+            places = self._session.run(f"SELECT part, id{also} FROM {_FOUND} r {tail}", params)
+            rows = self._rows_at(places)
+            for name in places.column_names[2:]:
+                rows = rows.append_column(name, places.column(name))
+            return rows
 
         with self._lock:
             return self._steadily(answer)
@@ -182,14 +181,21 @@ class DuckDBReader:
             if self._seen.get(name) != state:
                 self._define_fact(BY_NAME[name], snapshot, self._journal.rows(BY_NAME[name], snapshot.covered))
                 self._seen[name] = state
-        for name in names & _CURRENT_NAMES:
-            if name != RUNS.name:
-                self._session.define(name, derived_sql(BY_NAME[name]))
+        for name in (names & _CURRENT_NAMES) - {RUNS.name}:
+            self._define_small(name)
         if published is not None:
             moment = (published.version, *(self._seen[source] for source in SOURCES[RUNS.name]))
             if self._seen.get(RUNS.name) != moment or not all(part.native for part in self._parts):
                 self._define_runs(published, snapshots)
                 self._seen[RUNS.name] = moment
+
+    def _define_small(self, name: str) -> None:
+        """A current table of few rows is derived when a source has changed, not at each look."""
+        state = tuple(self._seen[source] for source in SOURCES[name])
+        if self._seen.get(name) != state:
+            self._session.execute(f"CREATE OR REPLACE TABLE {INTERNAL}.now_{name} AS {derived_sql(BY_NAME[name])}")
+            self._session.define(name, f"SELECT * FROM {INTERNAL}.now_{name}")
+            self._seen[name] = state
 
     def _snapshots(self, names: Iterable[str]) -> dict[str, TableSnapshot]:
         """Snapshots of facts, ``runs_history`` first."""

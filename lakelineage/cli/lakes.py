@@ -90,7 +90,7 @@ def maintain(session: Session) -> None:
             session.out.json({"uri": lake.uri, "maintained": True, **asdict(done)})
         else:
             merged = ", ".join(f"{name} ({count:,} files fewer)" for name, count in done.compacted.items())
-            session.out.say(f"the tables of {lake.uri} are compacted, published and vacuumed:")
             session.out.say(
-                f"published {done.published:,} runs; compacted {merged or 'nothing'}; removed {done.removed:,} files"
+                f"{lake.uri}: published {done.published:,} runs, compacted {merged or 'nothing that needed it'}, "
+                f"removed {done.removed:,} files"
             )

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import ConcurrentWrite, StorageFailed, StorageFull
 from lakelineage.store import columns, faults, forks
-from lakelineage.store.root import Root, sync_folder
+from lakelineage.store.log_files import sync_checkpoints, sync_commits, trim_log
+from lakelineage.store.parquet import writer_properties
+from lakelineage.store.root import Root
 from lakelineage.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -32,8 +34,6 @@ _TRUST = 300.0
 #: Columns whose smallest and greatest value of each file are looked at.
 _RANGES = ("writer", "run_id")
 _LOCK_ID = "exclusive"
-#: Commits whose log entries a local lake keeps behind the newest checkpoint (decisions/004).
-_KEPT_COMMITS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +293,7 @@ class DeltaStore:
             with self._conflicts(handle):
                 self._write(table, delta, rows, transactions)
             if self._sync:
-                self._sync_commits(Path(self._root.child("tables", table.name)), before + 1, delta.version())
+                sync_commits(Path(self._root.child("tables", table.name)), before + 1, delta.version())
             return delta.version()
 
     def _write(self, table: Table, delta: "DeltaTable", rows: "pa.Table", transactions: Mapping[str, int]) -> None:
@@ -304,7 +304,7 @@ class DeltaStore:
                 delta,
                 columns.fitted(table, delta, rows, _no_hooks()),
                 mode="append",
-                writer_properties=_writer_properties(),
+                writer_properties=writer_properties(table),
                 commit_properties=_commit_properties(transactions),
                 post_commithook_properties=_no_hooks(),
             )
@@ -328,7 +328,7 @@ class DeltaStore:
             with self._conflicts(handle), delta_errors(f"adding columns to {table.name}"):
                 columns.add(delta, lacking, _no_hooks())
             if self._sync:
-                self._sync_commits(Path(self._root.child("tables", table.name)), before + 1, delta.version())
+                sync_commits(Path(self._root.child("tables", table.name)), before + 1, delta.version())
             return True
 
     @contextmanager
@@ -340,23 +340,6 @@ class DeltaStore:
         except CommitFailedError as error:
             handle.reopen()
             raise ConcurrentWrite(f"table {handle.table.name}: another writer was faster ({error})") from error
-
-    def _sync_commits(self, folder: Path, first: int, last: int) -> None:
-        """Make the commits of these versions, and the files that they add, durable."""
-        import json
-
-        log = folder / "_delta_log"
-        for version in range(first, last + 1):
-            entry = log / f"{version:020d}.json"
-            if not entry.exists():
-                continue
-            for line in entry.read_bytes().split(b"\n"):
-                added = json.loads(line or b"{}").get("add")
-                if added and (folder / added["path"]).exists():
-                    _sync_path(folder / added["path"])
-            _sync_path(entry)
-        for each in (folder, log, folder.parent):
-            sync_folder(each)
 
     def exclusive(
         self,
@@ -393,7 +376,7 @@ class DeltaStore:
                         self._write(table, delta, data, {_LOCK_ID: ticket})
                     faults.reach("exclusive.after")
                     if self._sync:
-                        self._sync_commits(Path(self._root.child("tables", table.name)), before + 1, delta.version())
+                        sync_commits(Path(self._root.child("tables", table.name)), before + 1, delta.version())
                     return data
                 except ConcurrentWrite:
                     pass  # decide again on what the winner left
@@ -418,13 +401,13 @@ class DeltaStore:
                     match,
                     source_alias="s",
                     target_alias="t",
-                    writer_properties=_writer_properties(),
+                    writer_properties=writer_properties(table),
                     commit_properties=_commit_properties(transactions),
                     post_commithook_properties=_no_hooks(),
                 )
                 merge.when_matched_update_all().when_not_matched_insert_all().execute()
             if self._sync:
-                self._sync_commits(Path(self._root.child("tables", table.name)), before + 1, delta.version())
+                sync_commits(Path(self._root.child("tables", table.name)), before + 1, delta.version())
             handle.reopen()
             return delta.version()
 
@@ -442,18 +425,18 @@ class DeltaStore:
             with self._conflicts(handle), delta_errors(f"compacting {table.name}"):
                 delta.optimize.compact(
                     target_size=target_size,
-                    writer_properties=_writer_properties(),
+                    writer_properties=writer_properties(table),
                     post_commithook_properties=_no_hooks(),
                 )
                 delta.create_checkpoint()
             folder = Path(self._root.child("tables", table.name))
             if self._sync:
-                self._sync_commits(folder, delta.version(), delta.version())
-                _sync_checkpoints(folder / "_delta_log")
+                sync_commits(folder, delta.version(), delta.version())
+                sync_checkpoints(folder / "_delta_log")
             with delta_errors(f"cleaning the log of {table.name}"):
                 delta.cleanup_metadata()
                 if self._root.local is not None:
-                    _trim_log(folder / "_delta_log")
+                    trim_log(folder / "_delta_log")
             fresh = handle.reopen()
             return 0 if fresh is None else len(handle.files(fresh))
 
@@ -502,38 +485,3 @@ def _no_hooks() -> Any:
     from deltalake import PostCommitHookProperties
 
     return PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
-
-
-def _writer_properties() -> Any:
-    from deltalake import WriterProperties
-
-    return WriterProperties(compression="ZSTD", max_row_group_size=131_072)
-
-
-def _sync_checkpoints(log: Path) -> None:
-    """Make the newest checkpoint durable: the log before it is cleaned next."""
-    found = sorted(log.glob("*.checkpoint*.parquet"))
-    for path in [*found[-1:], log / "_last_checkpoint"]:
-        _sync_path(path)
-    sync_folder(log)
-
-
-def _trim_log(log: Path) -> None:
-    """Delete what is older than the newest checkpoint by more than ``_KEPT_COMMITS``: each file left slows commits.
-
-    Who is further behind than that opens the table anew. As-of questions never need the log.
-    """
-    import json
-
-    newest = json.loads((log / "_last_checkpoint").read_bytes())["version"]
-    for name in os.listdir(log):
-        if name[:20].isdigit() and int(name[:20]) < newest - _KEPT_COMMITS:
-            (log / name).unlink(missing_ok=True)
-
-
-def _sync_path(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -6,7 +6,7 @@ import pytest
 
 import lakelineage as ll
 from lakelineage.engine import Engine
-from lakelineage.store import delta
+from lakelineage.store import log_files
 from lakelineage.tables import METRICS
 
 
@@ -22,7 +22,7 @@ def count(engine: Engine) -> int:
 def test_the_log_is_trimmed_behind_the_checkpoint_and_stale_readers_and_writers_find_their_way(
     lake: ll.Lake, lake_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delta, "_KEPT_COMMITS", 20)
+    monkeypatch.setattr(log_files, "_KEPT_COMMITS", 20)
     run = lake.start_run()
     run.log_metric("loss", 0.0)
     lake.flush()

@@ -374,3 +374,8 @@ def test_what_was_scored_is_read_by_polars(engine, champion, patients, output):
 
     score(engine, champion, patients, output)
     assert pl.read_delta(output).filter(pl.col("_model_version") == 1).height == 1_000
+
+
+def test_progress_may_be_a_bar(engine, champion, patients, tmp_path, capsys):
+    score(engine, champion, patients, str(tmp_path / "out"), batch_size=300, progress=True)
+    assert "scoring: 100%" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from benchmarks import flat_costs, logging_costs, search_costs
+from benchmarks import flat_costs, growth, logging_costs, search_costs
 from benchmarks.measure import Report
 
 #: small proves that everything runs; full is what claims are made from.
@@ -20,6 +20,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "decades": [1_000, 3_000],
         "many": 3_000,
         "peer": [1_000],
+        "long": 1_000_000,
     },
     "full": {
         "times": 2_000,
@@ -30,6 +31,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "decades": [1_000, 10_000, 100_000, 1_000_000],
         "many": 100_000,
         "peer": [1_000, 10_000, 100_000],
+        "long": 10_000_000,
     },
 }
 
@@ -58,14 +60,18 @@ def main() -> None:
             folder = Path(name, str(number))
             folder.mkdir()
             act(folder)
-    report.write(Path(__file__).parent / "results" / f"{arguments.size}.json")
+    results = Path(__file__).parent / "results"
+    report.write(results / f"{arguments.size}.json")
+    growth.draw(report, results / f"{arguments.size}-growth.svg")
 
 
 def searching(report: Report, folder: Path, size: dict[str, Any]) -> None:
     """All about search, on the same lakes."""
     search_costs.by_size(report, folder, size["decades"], times=20)
     search_costs.logging_beside_many(report, folder, size["many"], times=5)
+    search_costs.histories(report, folder, size["long"])
     search_costs.mlflow_by_size(report, folder, size["peer"])
+    growth.grows_slower(report)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,9 @@ class Figure:
         against: what that is.
         goal: what was asked for, in words; met says whether.
         met: None where nothing was asked for.
+        runs: in the store that was asked, where it is about growth; question says what, and store whom.
+        question: what was asked.
+        store: lakelineage, or MLflow in one of its states.
     """
 
     name: str
@@ -33,6 +36,9 @@ class Figure:
     against: str = ""
     goal: str = ""
     met: bool | None = None
+    runs: int | None = None
+    question: str = ""
+    store: str = ""
 
 
 @dataclass

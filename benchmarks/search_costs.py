@@ -36,10 +36,9 @@ def by_size(report: Report, folder: Path, sizes: list[int], times: int) -> None:
         for name, value in found.items():
             goal = _GOALS.get(runs, {}).get(name)
             unit = "MiB" if name.startswith("memory") else "ms"
-            told = "" if goal is None else f"under {goal:,} {unit}"
-            figure = Figure(
-                f"{name}, {runs:,} runs", value, unit, goal=told, met=None if goal is None else value < goal
-            )
+            figure = Figure(f"{name}, {runs:,} runs", value, unit, runs=runs, question=name, store="lakelineage")
+            if goal is not None:
+                figure.goal, figure.met = f"under {goal:,} {unit}", value < goal
             report.add(figure)
 
 
@@ -47,6 +46,32 @@ def _probe(lake: Path, times: int) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.search_probe", str(lake), str(times)]
     found: dict[str, float] = json.loads(subprocess.check_output(command, cwd=Path(__file__).parents[1]))
     return found
+
+
+def histories(report: Report, folder: Path, points: int) -> None:
+    """The curve of a metric: of 100,000 points whole, of so many points sampled to 1,000."""
+    import numpy as np
+    import pyarrow as pa
+
+    lake = ll.open(folder / "histories", durability="process")
+    short, long = lake.start_run(), lake.start_run()
+    rng = np.random.default_rng(0)
+    short.log_metric_table(pa.table({"step": np.arange(100_000), "loss": rng.random(100_000)}))
+    for first in range(0, points, 500_000):
+        steps = np.arange(first, min(first + 500_000, points))
+        long.log_metric_table(pa.table({"step": steps, "loss": rng.random(len(steps))}))
+        lake.flush()
+    lake.maintain()
+    whole = median(each(20, lambda _: lake.metric_history(short, "loss"), warm_up=3), 1e3)
+    report.add(Figure("history of 100,000 points", *_told(whole), goal="under 40 ms", met=whole[0] < 40))
+    sampled = median(each(10, lambda _: lake.metric_history(long, "loss", max_points=1_000), warm_up=2), 1e3)
+    name = f"history of {points:,} points, sampled to 1,000"
+    report.add(Figure(name, *_told(sampled), goal="under 300 ms", met=sampled[0] < 300))
+    lake.close()
+
+
+def _told(found: tuple[float, tuple[float, float]]) -> tuple[float, str, tuple[float, float]]:
+    return found[0], "ms", found[1]
 
 
 def logging_beside_many(report: Report, folder: Path, runs: int, times: int) -> None:
@@ -104,7 +129,10 @@ def mlflow_by_size(report: Report, folder: Path, sizes: list[int]) -> None:
                 with sqlite3.connect(folder / f"mlflow-{runs}.db") as database:
                     database.execute("ANALYZE")
             for name, act in asked.items():
-                report.add(Figure(f"MLflow {state}: {name}, {runs:,} runs", _patiently(act) * 1e3, "ms"))
+                value, store = _patiently(act) * 1e3, f"MLflow {state}"
+                report.add(
+                    Figure(f"{store}: {name}, {runs:,} runs", value, "ms", runs=runs, question=name, store=store)
+                )
 
 
 def _patiently(act: Callable[[int], object]) -> float:

@@ -6,7 +6,7 @@ has nothing else. It is done in SQL; only the points that are kept leave the eng
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lakelineage.engine import Reads
 from lakelineage.errors import InvalidInput, RunNotFound
@@ -32,19 +32,28 @@ def metric_history(engine: Reads, run_ids: Sequence[str], key: str, max_points: 
         raise InvalidInput("no run is named; pass a run id, or several")
     if max_points is not None and (not isinstance(max_points, int) or isinstance(max_points, bool) or max_points < 1):
         raise InvalidInput(f"max_points {max_points!r} is not a positive number")
-    counts = _counts(engine, ids, key)
-    _check_known(engine, [i for i in ids if i not in counts])
-    long = {i for i in ids if max_points is not None and counts.get(i, 0) > max_points}
+    spans = _spans(engine, ids, key)
+    _check_known(engine, [i for i in ids if i not in spans])
+    long = {i for i, span in spans.items() if max_points is not None and span.points > max_points}
     whole = [i for i in ids if i not in long]
     parts = [_whole(engine, whole, key)] if whole else []
-    parts += [_sampled(engine, i, key, max_points or 1) for i in ids if i in long]
+    parts += [_sampled(engine, i, key, max_points or 1, spans[i]) for i in ids if i in long]
     return parts[0] if len(parts) == 1 else _in_order(pa.concat_tables(parts), ids)
 
 
-def _counts(engine: Reads, ids: list[str], key: str) -> dict[str, int]:
+class _Span(NamedTuple):
+    """How many points a run has, and between which steps."""
+
+    points: int
+    first: int
+    last: int
+
+
+def _spans(engine: Reads, ids: list[str], key: str) -> dict[str, _Span]:
     marks = ", ".join("?" * len(ids))
-    sql = f"SELECT run_id, count(*) AS points FROM metrics WHERE run_id IN ({marks}) AND key = ? GROUP BY run_id"
-    return {row["run_id"]: row["points"] for row in engine.query(sql, [*ids, key]).to_pylist()}
+    told = "count(*) AS points, min(step) AS first, max(step) AS last"
+    sql = f"SELECT run_id, {told} FROM metrics WHERE run_id IN ({marks}) AND key = ? GROUP BY run_id"
+    return {row.pop("run_id"): _Span(**row) for row in engine.query(sql, [*ids, key]).to_pylist()}
 
 
 def _check_known(engine: Reads, without: list[str]) -> None:
@@ -63,24 +72,18 @@ def _whole(engine: Reads, ids: list[str], key: str) -> "pa.Table":
     return engine.query(sql, [*ids, key, *([ids] if len(ids) > 1 else [])])
 
 
-def _sampled(engine: Reads, run_id: str, key: str, max_points: int) -> "pa.Table":
+def _sampled(engine: Reads, run_id: str, key: str, max_points: int, span: _Span) -> "pa.Table":
     asked = [run_id, key]
-    # Each of these reads few row groups: their statistics tell where the end is.
-    ends = engine.query(
-        f"SELECT (SELECT step {_WHERE} ORDER BY step LIMIT 1) AS first, "
-        f"(SELECT step {_WHERE} ORDER BY step DESC LIMIT 1) AS last",
-        [*asked, *asked],
-    ).to_pylist()[0]
-    place, low, high = "step", ends["first"], ends["last"]
+    place, low, high = "step", span.first, span.last
     if low == high:
         times = f"SELECT min(epoch_us(timestamp)) AS first, max(epoch_us(timestamp)) AS last {_WHERE}"
         times_of = engine.query(times, asked).to_pylist()[0]
         place, low, high = "epoch_us(timestamp)", times_of["first"], times_of["last"]
     parts: list[str] = [f"(SELECT {_POINT} {_WHERE} AND step = ? ORDER BY {_NEWEST_FIRST} LIMIT 1)"]
-    values: list[Any] = [*asked, ends["last"]]
+    values: list[Any] = [*asked, span.last]
     if max_points > 1:
         parts.append(f"(SELECT {_POINT} {_WHERE} AND step = ? ORDER BY {_OLDEST_FIRST} LIMIT 1)")
-        values += [*asked, ends["first"]]
+        values += [*asked, span.first]
     ranges = (max_points - 2) // 2
     if ranges > 0:
         parts.append(_extremes(place))

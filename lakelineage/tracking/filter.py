@@ -27,11 +27,11 @@ from lakelineage.tracking.grammar import (
     Name,
     Not,
     Several,
-    Source,
     Value,
     parse_filter,
 )
 from lakelineage.tracking.metric_table import microseconds
+from lakelineage.tracking.mistakes import Source
 
 ADVICE = "write conditions such as metrics.rmse < 0.5 and params.model = 'tree' and status = 'FINISHED'"
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from lakelineage.errors import InvalidFilter, InvalidInput
 from lakelineage.tracking.filter import Operand, Type, resolve
-from lakelineage.tracking.grammar import Source, parse_order
+from lakelineage.tracking.grammar import parse_order
+from lakelineage.tracking.mistakes import Source
 
 _ADVICE = "write metrics.rmse, params.alpha DESC or start_time"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

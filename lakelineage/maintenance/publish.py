@@ -4,10 +4,17 @@ What is published notes, as application transactions, what it holds: ``runs`` th
 each of its sources, the small tables the versions of their sources. It may lag; it is never wrong, and can be rebuilt.
 """
 
+from typing import TYPE_CHECKING
+
 from lakelineage.engine import Engine
 from lakelineage.query.duckdb.views import SOURCES
 from lakelineage.store import faults
 from lakelineage.tables import BY_NAME, CURRENT, RUNS, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lakelineage.query.duckdb.reader import Unpublished
 
 
 class Publisher:
@@ -42,16 +49,26 @@ class Publisher:
 
         It is noted as it was at the first look: facts that came meanwhile may be held or not.
         """
-        reader, store = self._engine.reader, self._engine.store
-        fresh = reader.unpublished_runs()
+        store = self._engine.store
+        slices = self._unpublished()
+        fresh = next(slices)
         watermarks, published = fresh.watermarks, int(fresh.rows.num_rows)
-        while fresh.more_after is not None:
+        for following in slices:
             store.upsert(RUNS, fresh.rows, {})
-            fresh = reader.unpublished_runs(fresh.more_after)
+            fresh = following
             published += int(fresh.rows.num_rows)
-        if watermarks:
+        if fresh.rows.num_rows:  # a merge of no rows would make no commit, and note nothing
             store.upsert(RUNS, fresh.rows, watermarks)
         return published
+
+    def _unpublished(self) -> "Iterator[Unpublished]":
+        """At least one slice, and no empty one behind it."""
+        fresh = self._engine.reader.unpublished_runs()
+        yield fresh
+        while fresh.more_after is not None:
+            fresh = self._engine.reader.unpublished_runs(fresh.more_after)
+            if fresh.rows.num_rows:
+                yield fresh
 
     def _publish_small(self, table: Table) -> None:
         store = self._engine.store

@@ -239,6 +239,10 @@ class ActiveRun(ArtifactVerbs):
         """Take a tag off; no error if it was not set."""
         self._engine.append((Rows(TAGS_HISTORY.name, ((self.id, validate.key(key, "tag key"), None),)),))
 
+    def set_note(self, text: str) -> None:
+        """Set the note of the run (Markdown); it replaces the note that it had."""
+        self.set_tag(NOTE_TAG, validate.text(text, "note"))
+
     def end(self, status: RunStatus | str = RunStatus.FINISHED) -> None:
         """End the run. Ending it again the same way is no error.
 

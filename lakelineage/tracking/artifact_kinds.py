@@ -33,6 +33,10 @@ def _extension(artifact_file: str, known: tuple[str, ...], what: str) -> str:
     return found
 
 
+#: Line breaks of YAML that its texts must not hold as they are.
+_BREAKS = "\x85\u2028\u2029"
+
+
 def dictionary(value: Any, artifact_file: str) -> bytes:
     """A dictionary or list as JSON or YAML.
 
@@ -48,17 +52,17 @@ def dictionary(value: Any, artifact_file: str) -> bytes:
         if extension == ".json":
             return text.encode()
         # By way of JSON: YAML then holds the same values, and no objects of Python.
-        return _yaml(json.loads(text))
+        return _yaml(json.loads(text), plain=not any(mark in text for mark in _BREAKS))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"the dictionary cannot be kept as {extension}: {error}; make its values plain") from error
 
 
-def _yaml(value: Any) -> bytes:
+def _yaml(value: Any, plain: bool) -> bytes:
     try:
         import yaml
     except ImportError as error:
         raise MissingExtra('keeping YAML needs PyYAML: pip install "lakelineage[artifacts]", or use .json') from error
-    return bytes(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, encoding="utf-8"))
+    return bytes(yaml.safe_dump(value, sort_keys=False, allow_unicode=plain, encoding="utf-8"))
 
 
 def figure(value: Any, artifact_file: str, save_kwargs: Mapping[str, Any] | None) -> bytes:

@@ -64,8 +64,11 @@ def test_predictions_do_not_depend_on_the_size_of_batches(engine, champion, pati
         out = str(tmp_path / f"out{size}")
         score(engine, champion, patients, out, batch_size=size)
         tables.append(rows(out).drop_columns(["_scored_at"]))
-    assert tables[0].equals(tables[1])
-    assert tables[1].equals(tables[2])
+    for table in tables[1:]:
+        assert table.drop_columns(["prediction"]).equals(tables[0].drop_columns(["prediction"]))
+        # Linear algebra libraries choose their order of summation by the size of the matrix.
+        close = np.isclose(table["prediction"].to_numpy(), tables[0]["prediction"].to_numpy(), rtol=1e-12, atol=0)
+        assert close.all()
 
 
 def test_a_scoring_is_one_commit_and_append_keeps_what_is_there(engine, champion, patients, output):

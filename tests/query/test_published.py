@@ -152,6 +152,20 @@ def test_publishing_slice_by_slice_writes_all_and_notes_no_more_than_it_saw(lake
     assert plain(lake.sql("from runs")) == from_facts(lake)
 
 
+@pytest.mark.parametrize("runs", [9, 10, 11])
+def test_after_publishing_slice_by_slice_nothing_is_left(
+    lake: ll.Lake, monkeypatch: pytest.MonkeyPatch, runs: int
+) -> None:
+    from lakelineage.query.duckdb import reader
+
+    monkeypatch.setattr(reader, "_SLICE", 5)
+    fill(lake, runs)
+    lake.maintain()
+    assert lake._engine.reader.unpublished_runs().rows.num_rows == 0
+    assert sum(file.num_rows for file in lake._engine.store.snapshot(RUNS).files) == runs
+    assert plain(lake.sql("from runs")) == from_facts(lake)
+
+
 def test_a_compacted_file_is_asked_for_its_writers_once_per_host(
     lake: ll.Lake, lake_path: Path, tmp_path: Path, start: "object", done: "object"
 ) -> None:

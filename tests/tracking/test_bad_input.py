@@ -30,6 +30,7 @@ from lakelineage.errors import (
     StorageFailed,
     StorageFull,
 )
+from lakelineage.settings import FORMAT
 from lakelineage.tables import FACTS
 
 ROOT = Path(__file__).parents[2]
@@ -336,9 +337,9 @@ def test_sql_that_the_engine_refuses_says_why(sql: str, lake: lakelineage.Lake) 
 def test_a_lake_of_a_newer_format_is_left_alone(lake_path: Path) -> None:
     lakelineage.open(lake_path).close()
     file = lake_path / "lake.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "format": 2}))
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format": FORMAT + 1}))
     before = sorted((p, p.stat().st_mtime_ns) for p in lake_path.rglob("*"))
-    with pytest.raises(LakeTooNew, match=r"format 2.*up to 1.*upgrade"):
+    with pytest.raises(LakeTooNew, match=rf"format {FORMAT + 1}.*up to {FORMAT}.*upgrade"):
         lakelineage.open(lake_path)
     assert sorted((p, p.stat().st_mtime_ns) for p in lake_path.rglob("*")) == before
 

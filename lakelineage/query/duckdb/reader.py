@@ -26,6 +26,8 @@ _Answer = TypeVar("_Answer")
 _CURRENT_NAMES = {table.name for table in CURRENT}
 #: Up to so many rows are first found, then fetched: the columns of maps are read for these rows alone.
 _FEW = 2_000
+#: Runs that a publish writes at a time.
+_SLICE = 50_000
 _FOUND = f"{INTERNAL}.found"
 
 
@@ -231,16 +233,16 @@ class DuckDBReader:
             found = (f"SELECT {i} AS part, rowid AS id, {columns} FROM {rel}{where}" for i, rel, where in relations)
             self._session.define(_FOUND, " UNION ALL ".join(found))
 
-    def unpublished_runs(self, after: str = "", limit: int = 50_000) -> Unpublished:
+    def unpublished_runs(self, after: str = "", limit: int | None = None) -> Unpublished:
         """What a publish of ``runs`` has to write: from Delta tables alone, so that every engine agrees with it.
 
         Args:
             after: only runs with a greater id.
-            limit: of so many runs at most, in the order of their ids.
+            limit: of so many runs at most, in the order of their ids; default 50,000.
         """
         forks.guard()
         with self._lock:
-            return self._steadily(lambda: self._unpublished_runs(after, limit))
+            return self._steadily(lambda: self._unpublished_runs(after, limit or _SLICE))
 
     def _unpublished_runs(self, after: str, limit: int) -> Unpublished:
         published = self._store.snapshot(RUNS)

@@ -75,8 +75,8 @@ class Reads(Protocol):
             told: expressions over ``r``, for columns ``told_0``, ``told_1``, … behind those of ``runs``.
         """
 
-    def find_run(self, run_id: str) -> "pa.Table":
-        """The row of ``runs`` of one run; no row if there is none."""
+    def find_run(self, run_id: str) -> dict[str, Any] | None:
+        """The row of ``runs`` of one run: column → value of Python, times in UTC. None if there is no such run."""
 
 
 class Engine:
@@ -249,8 +249,8 @@ class Engine:
         """Rows of ``runs``, quickly where few are wanted of many."""
         return self.reader.select_runs(where, params, order, limit, told)
 
-    def find_run(self, run_id: str) -> "pa.Table":
-        """The row of ``runs`` of one run; no row if there is none."""
+    def find_run(self, run_id: str) -> dict[str, Any] | None:
+        """The row of ``runs`` of one run; None if there is no such run."""
         return self.reader.find_run(run_id)
 
     def at(self, moment: int) -> "Past":

@@ -34,13 +34,13 @@ class RecordedRun:
 
     def __init__(self, engine: Reads, run_id: str) -> None:
         run_id = full_id(engine, run_id)
-        found = engine.find_run(run_id).to_pylist()
-        if not found:
+        found = engine.find_run(run_id)
+        if found is None:
             raise RunNotFound(
                 f"no run has the id {run_id}; `lakelineage runs` lists those of the lake {engine.root.uri}"
             )
         self._engine = engine
-        self._row: dict[str, Any] = found[0]
+        self._row = found
 
     @property
     def id(self) -> str:

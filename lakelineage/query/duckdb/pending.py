@@ -7,7 +7,7 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from lakelineage.query.duckdb.session import Moved, Session, parquet
+from lakelineage.query.duckdb.session import INTERNAL, Moved, Session, parquet
 from lakelineage.query.duckdb.views import SOURCES
 from lakelineage.store.delta import DataFile, DeltaStore, TableSnapshot
 from lakelineage.tables import RUNS
@@ -69,13 +69,13 @@ class Pending:
         return pending, reached
 
     def _scan(self, source: str, files: Sequence[DataFile], version: int) -> str:
-        import pyarrow as pa
-
         writers = sorted({w for file in files for w in self._writers_of(file)})
         marks = self._marks(source, writers, version)
-        name = f"__marks_{source}"
-        numbers = pa.array([marks.get(w, 0) for w in writers], pa.int64())
-        self._session.register(name, pa.table({"writer": pa.array(writers, pa.string()), "mark": numbers}))
+        name = f"{INTERNAL}.marks_{source}"
+        given = "SELECT unnest(?::VARCHAR[]) AS writer, unnest(?::BIGINT[]) AS mark"
+        self._session.execute(
+            f"CREATE OR REPLACE TABLE {name} AS {given}", [writers, [marks.get(w, 0) for w in writers]]
+        )
         return f"SELECT run_id FROM {parquet(map(self._fetch, files))} JOIN {name} USING (writer) WHERE seq > mark"
 
     def _marks(self, source: str, writers: Iterable[str], version: int) -> dict[str, int]:

@@ -1,10 +1,11 @@
 """One consistent view over published tables, newer facts and the journal."""
 
 import threading
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lakelineage.errors import InvalidQuery, StorageFailed
 from lakelineage.query.duckdb.fresh import CHANGED, FRESH, FreshRuns
@@ -116,11 +117,11 @@ class DuckDBReader:
         with self._lock:
             return self._steadily(answer)
 
-    def find_run(self, run_id: str) -> "pa.Table":
-        """The row of ``runs`` of one run; no row if there is none."""
+    def find_run(self, run_id: str) -> dict[str, Any] | None:
+        """The row of ``runs`` of one run. See :class:`lakelineage.engine.Reads`."""
         forks.guard()
 
-        def answer() -> "pa.Table":
+        def answer() -> dict[str, Any] | None:
             self._refresh({RUNS.name})
             if self._fresh.changed is None:
                 relations = ["runs"]
@@ -128,16 +129,13 @@ class DuckDBReader:
                 relations = [FRESH]
             else:
                 relations = [part.relation for part in self._parts if part.may_hold(run_id)] or [FRESH]
-            scans = (f"SELECT {_columns(RUNS)} FROM {relation} WHERE run_id = $1" for relation in relations)
-            return self._session.run(" UNION ALL ".join(scans), [run_id])
+            return self._session.row(RUNS, relations, run_id)
 
         with self._lock:
             return self._steadily(answer)
 
     def _rows_at(self, places: "pa.Table") -> "pa.Table":
         """Rows by (part, id), in the order given."""
-        import pyarrow as pa
-
         wanted: dict[int, list[int]] = {}
         order = list(zip(places.column("part").to_pylist(), places.column("id").to_pylist(), strict=True))
         for part, row in order:
@@ -152,7 +150,7 @@ class DuckDBReader:
         found = self._session.run(" UNION ALL ".join(scans))
         keys = zip(found.column("__part").to_pylist(), found.column("__id").to_pylist(), strict=True)
         at = {key: i for i, key in enumerate(keys)}
-        return found.drop_columns(["__part", "__id"]).take(pa.array([at[place] for place in order], pa.int64()))
+        return found.drop_columns(["__part", "__id"]).take(_integers([at[place] for place in order]))
 
     def _relation(self, part: int) -> str:
         return FRESH if part < 0 else self._parts[part].relation
@@ -286,6 +284,13 @@ class DuckDBReader:
             self._fresh.forget()
             self._parts = []
             self._seen.clear()
+
+
+def _integers(values: list[int]) -> "pa.Array":
+    """As ``pyarrow.array`` makes them, which would import pandas: most of the time of a first search."""
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(array("q", values))])
 
 
 def _journaled(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import InvalidQuery, LakeDamaged
@@ -16,6 +17,7 @@ Params = Sequence[Any] | Mapping[str, Any]
 
 #: Schema for what is not for users: parts of views, and rows that they rest on.
 INTERNAL = "internal"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOW_TABLES = re.compile(r"\s*show\s+(all\s+)?tables\s*;?\s*", re.IGNORECASE)
 _TYPES: dict[TypeName, str] = {
     "string": "VARCHAR",
@@ -47,6 +49,10 @@ def parquet(paths: Iterable[str]) -> str:
     """The rows of Parquet files, as a relation. Columns that a file lacks are those of other files, as null."""
     listed = ", ".join(map(text, paths))
     return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
+
+
+def _value(kind: TypeName, value: Any) -> Any:
+    return _EPOCH + timedelta(microseconds=value) if kind == "timestamp" and value is not None else value
 
 
 class Session:
@@ -113,7 +119,23 @@ class Session:
         except duckdb.Error as error:
             raise InvalidQuery(f"SQL: {error}") from error
 
-    def execute(self, sql: str) -> None:
+    def row(self, table: Table, relations: Iterable[str], key: str) -> dict[str, Any] | None:
+        """The row with a key, from relations with the columns of a table: column → value of Python, times in UTC.
+
+        By way of tuples, which for a single row take two thirds of the time that Arrow takes.
+
+        Raises:
+            Moved: a file that a relation rests on is gone.
+        """
+        columns = ", ".join(f"epoch_us({c.name})" if c.type == "timestamp" else f'"{c.name}"' for c in table.columns)
+        scans = (f"SELECT {columns} FROM {relation} WHERE {table.key[0]} = $1" for relation in relations)
+        self.execute(" UNION ALL ".join(scans), [key])
+        found = self.connect().fetchall()
+        if not found:
+            return None
+        return {c.name: _value(c.type, value) for c, value in zip(table.columns, found[0], strict=True)}
+
+    def execute(self, sql: str, params: Sequence[Any] = ()) -> None:
         """Run a statement of our own.
 
         Raises:
@@ -123,7 +145,7 @@ class Session:
         import duckdb
 
         try:
-            self.connect().execute(sql)
+            self.connect().execute(sql, list(params))
         except duckdb.IOException as error:
             raise Moved from error
         except duckdb.InvalidInputException as error:

@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 .PHONY: help demo test lint format types imports bench reference docs docs-serve constraints clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## Set up, and run the demo on sample_data/ (under a minute after install)
 	$(BIN)/lakelineage demo
@@ -47,10 +47,10 @@ reference: $(VENV)/.dev ## Write docs/tables.md and docs/cli.md from the declara
 	$(BIN)/python -m lakelineage.cli.reference > docs/cli.md
 
 docs: $(VENV)/.dev ## Build the documentation site into site/; warnings are errors
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 docs-serve: $(VENV)/.dev ## The documentation site on this machine, anew with each change
-	$(BIN)/mkdocs serve
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 constraints: ## Resolve all dependencies anew, and write constraints.txt
 	rm -rf $(VENV)-constraints

@@ -14,10 +14,10 @@ HOLD := pyarrow==25.0.1 deltalake==1.6.3
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports bench reference constraints clean
+.PHONY: help demo test lint format types imports bench reference docs docs-serve constraints clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## Set up, and run the demo on sample_data/ (under a minute after install)
 	$(BIN)/lakelineage demo
@@ -42,8 +42,15 @@ imports: $(VENV)/.dev ## Who may import whom (docs/architecture.md)
 bench: $(VENV)/.dev ## Benchmarks, against MLflow on SQLite in the same run (SIZE=small or full)
 	$(BIN)/python -m benchmarks --size $(SIZE)
 
-reference: $(VENV)/.dev ## Write docs/tables.md from the declarations
+reference: $(VENV)/.dev ## Write docs/tables.md and docs/cli.md from the declarations
 	$(BIN)/python -m lakelineage.tables.reference > docs/tables.md
+	$(BIN)/python -m lakelineage.cli.reference > docs/cli.md
+
+docs: $(VENV)/.dev ## Build the documentation site into site/; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+docs-serve: $(VENV)/.dev ## The documentation site on this machine, anew with each change
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 constraints: ## Resolve all dependencies anew, and write constraints.txt
 	rm -rf $(VENV)-constraints
@@ -56,7 +63,7 @@ constraints: ## Resolve all dependencies anew, and write constraints.txt
 	rm -rf $(VENV)-constraints
 
 clean: ## Remove the virtual environment and all caches
-	rm -rf $(VENV) $(VENV)-constraints build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-constraints build dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

@@ -6,15 +6,19 @@ from typing import Annotated, Any
 
 import typer
 
+from lakelineage.cli import complete
 from lakelineage.cli.output import Output, records
-from lakelineage.cli.session import Session, UsageError
+from lakelineage.cli.session import RunArgument, Session, UsageError
 from lakelineage.errors import ArtifactNotFound
 
 
 def artifacts(
     session: Session,
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Run id, or the beginning of it if no other begins so.")],
-    path: Annotated[str | None, typer.Argument(help="A file or folder of them.", show_default="all")] = None,
+    run_id: RunArgument,
+    path: Annotated[
+        str | None,
+        typer.Argument(help="A file or folder of them.", show_default="all", autocompletion=complete.artifacts),
+    ] = None,
     download: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Copy them into this folder; paths inside the artifacts are kept."),

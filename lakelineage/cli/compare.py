@@ -5,19 +5,21 @@ from typing import Annotated
 
 import typer
 
-from lakelineage.cli.session import AsOfOption, Session, UsageError
+from lakelineage.cli import complete
+from lakelineage.cli.session import AsOfOption, RunArgument, RunsArgument, Session, UsageError
 
 
 def compare(
     session: Session,
-    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN…", help="Ids of runs, or unique beginnings of them.")],
+    runs: RunsArgument,
     everything: Annotated[bool, typer.Option("--all", help="List what is the same, too.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_of: AsOfOption = None,
 ) -> None:
-    """Show what differs between runs: params, metrics, data versions, code, environment.
+    """Show what differs between runs.
 
-    Values are texts; what a run lacks is empty, in JSON null. JSON and CSV have section, key, and a column by run id.
+    Params, metrics, data versions, code and environment. Values are texts; what a run lacks is empty, in JSON null.
+    JSON and CSV have section, key, and a column by run id.
 
     Examples:
       lakelineage compare 0199c0ffee12 0199c0ffee34
@@ -38,8 +40,8 @@ def compare(
 
 def history(
     session: Session,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Run id, or the beginning of it if no other begins so.")],
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Name of the metric.")],
+    run: RunArgument,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Name of the metric.", autocompletion=complete.metric_keys)],
     max_points: Annotated[
         int | None,
         typer.Option(min=1, help="At most so many points, for plots: peaks stay.", show_default="all"),

@@ -16,10 +16,11 @@ def doctor(
         bool, typer.Option("--deep", help="Read all that is stored too: rows there twice, content of artifacts.")
     ] = False,
 ) -> None:
-    """Say what is wrong with a lake, and what to do: journal, tables, files, runs, libraries, clock.
+    """Say what is wrong with a lake, and what to do.
 
-    It looks, and changes nothing: the lake is not upgraded, nothing is committed. Others may write meanwhile. Exit
-    code 0 if nothing is worse than a note, 1 if there are warnings or errors.
+    Journal, tables, files, runs, libraries and clock. It looks, and changes nothing: the lake is not upgraded,
+    nothing is committed. Others may write meanwhile. Exit code 0 if nothing is worse than a note, 1 if there are
+    warnings or errors.
 
     Examples:
       lakelineage --lake mylake doctor

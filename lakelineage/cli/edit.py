@@ -5,10 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lakelineage.cli.session import Session, UsageError
-
-_Run = Annotated[str, typer.Argument(metavar="RUN", help="Run id, or a unique beginning of it.")]
-_Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="Run ids, or unique beginnings of them.")]
+from lakelineage.cli.session import RunArgument, RunsArgument, Session, UsageError
 
 
 def pairs(given: Iterable[str], what: str) -> dict[str, str]:
@@ -30,7 +27,7 @@ def pairs(given: Iterable[str], what: str) -> dict[str, str]:
     return found
 
 
-def delete(session: Session, runs: _Runs) -> None:
+def delete(session: Session, runs: RunsArgument) -> None:
     """Delete runs: searches no longer show them, `run` and SQL do. Their files stay; `restore` brings them back.
 
     Examples:
@@ -40,7 +37,7 @@ def delete(session: Session, runs: _Runs) -> None:
     _set_stage(session, runs, deleted=True)
 
 
-def restore(session: Session, runs: _Runs) -> None:
+def restore(session: Session, runs: RunsArgument) -> None:
     """Bring deleted runs back.
 
     Example:
@@ -63,8 +60,8 @@ def _set_stage(session: Session, runs: list[str], *, deleted: bool) -> None:
 
 def tag(
     session: Session,
-    run: _Run,
-    tags: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Tags to set.")] = None,
+    run: RunArgument,
+    tags: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Tags to set.")] = None,
     delete_: Annotated[
         list[str] | None, typer.Option("--delete", metavar="KEY", help="A tag to take off; may repeat.")
     ] = None,
@@ -90,7 +87,7 @@ def tag(
 
 def note(
     session: Session,
-    run: _Run,
+    run: RunArgument,
     text: Annotated[str | None, typer.Argument(help="The new note.", show_default=False)] = None,
 ) -> None:
     """Print the note of a run, or set it.

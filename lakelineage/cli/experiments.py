@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lakelineage.cli import complete
 from lakelineage.cli.edit import pairs
 from lakelineage.cli.output import Output
 from lakelineage.cli.session import AsOfOption, JsonOption, LakeOption, Session, UsageError, shared_options
@@ -12,7 +13,7 @@ from lakelineage.cli.session import AsOfOption, JsonOption, LakeOption, Session,
 if TYPE_CHECKING:
     from lakelineage.tracking.experiments import Experiment
 
-_HELP = """Experiments: list them by folder, make, rename, delete and restore them, and set their tags.
+_HELP = """Experiments: list, make, rename, delete, restore, tag.
 
 \b
 Examples:
@@ -23,7 +24,9 @@ Examples:
 """
 app = typer.Typer(help=_HELP, invoke_without_command=True)
 
-_Experiment = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Its name, or its id.")]
+_Experiment = Annotated[
+    str, typer.Argument(metavar="EXPERIMENT", help="Its name, or its id.", autocompletion=complete.experiments)
+]
 
 
 @app.callback()
@@ -57,7 +60,9 @@ def folders(
     parent: Annotated[str, typer.Argument(metavar="FOLDER", help="Where to look.")] = "/",
     as_of: AsOfOption = None,
 ) -> None:
-    """List the folders directly in a folder, and how many experiments lie below each.
+    """List the folders directly in a folder.
+
+    With each, how many experiments lie below it.
 
     Example:
       lakelineage experiments folders /team
@@ -96,7 +101,9 @@ def rename(
 
 
 def delete(session: Session, experiment: _Experiment) -> None:
-    """Delete an experiment: searches no longer show its runs, SQL does. `restore` brings it back.
+    """Delete an experiment; `restore` brings it back.
+
+    Searches no longer show its runs, SQL does.
 
     Example:
       lakelineage experiments delete /team/churn/xgb
@@ -126,7 +133,7 @@ def restore(
 def tag(
     session: Session,
     experiment: _Experiment,
-    tags: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Tags to set.")] = None,
+    tags: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Tags to set.")] = None,
     delete_: Annotated[
         list[str] | None, typer.Option("--delete", metavar="KEY", help="A tag to take off; may repeat.")
     ] = None,

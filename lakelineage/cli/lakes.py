@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from lakelineage.cli import complete
 from lakelineage.cli.session import Session, UsageError
 
 
@@ -13,9 +14,10 @@ def demo(
     session: Session,
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove an earlier demo in the folder first.")] = False,
 ) -> None:
-    """Show the main job on real data: log, pin, lose the source, reload, choose, score, trace. Under a minute.
+    """Show the main job on real data, in under a minute.
 
-    Makes a folder, by default a new one, ./lakelineage-demo; --lake names another.
+    It logs, pins, loses the source, reloads, chooses, scores and traces. Makes a folder, by default a new one,
+    ./lakelineage-demo; --lake names another.
 
     Examples:
       lakelineage demo
@@ -31,12 +33,14 @@ def init(
     session: Session,
     path: Annotated[
         str | None,
-        typer.Argument(metavar="[PATH|URI]", help="Where; default --lake or LAKELINEAGE_URI.", show_default=False),
+        typer.Argument(metavar="PATH|URI", help="Where; default --lake or LAKELINEAGE_URI.", show_default=False),
     ] = None,
     protection: Annotated[
         str | None,
         typer.Option(
-            help="How inputs are pinned by default: reference or archived.", show_default="archived where free"
+            help="How inputs are pinned by default: reference or archived.",
+            show_default="archived where free",
+            autocompletion=complete.protections,
         ),
     ] = None,
 ) -> None:
@@ -58,7 +62,7 @@ def init(
 
 
 def flush(session: Session) -> None:
-    """Commit all that this host's processes have logged to the Delta tables.
+    """Commit what this host has logged to the Delta tables.
 
     Whatever has the lake open does this by itself; this is for what a killed process left, and before other engines
     read the tables.
@@ -75,7 +79,7 @@ def flush(session: Session) -> None:
 
 
 def maintain(session: Session) -> None:
-    """Commit, then compact, publish and vacuum the lake's own tables now.
+    """Commit, compact, publish and vacuum the lake's own tables.
 
     Compacts small files into larger ones; publishes the tables runs, experiments, registered_models and
     model_versions for other engines; and vacuums: removes files that no version has needed for three hours. Whatever

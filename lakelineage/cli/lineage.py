@@ -27,7 +27,7 @@ def lineage(
     depth: Annotated[int | None, typer.Option(min=1, help="At most so many edges away.", show_default="all")] = None,
     as_of: AsOfOption = None,
 ) -> None:
-    """Show what a table, run, model or file came of, and what came of it.
+    """Show what came of what: tables, runs, models and files.
 
     Examples:
       lakelineage lineage model:diabetes@champion --upstream

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lakelineage.cli import complete
 from lakelineage.cli.output import Output
-from lakelineage.cli.session import JsonOption, LakeOption, Session, UsageError, shared_options
+from lakelineage.cli.session import JsonOption, LakeOption, RunArgument, Session, UsageError, shared_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lakelineage.registry import ModelVersion
 
-_HELP = """Registered models: list them, register versions, move aliases, choose by lineage.
+_HELP = """Registered models: versions, aliases, choice by lineage.
 
 \b
 Examples:
@@ -35,19 +36,23 @@ def _root(ctx: typer.Context, lake_uri: LakeOption = None, as_json: JsonOption =
 
 
 def list_models(session: Session) -> None:
-    """List the newest version of each registered model."""
+    """List the newest version of each registered model.
+
+    Example:
+      lakelineage models list --json
+    """
     with session.open() as lake:
         _print(session.out, lake.models.list())
 
 
 def register(
     session: Session,
-    name: Annotated[str, typer.Argument(help="Registered model; made if it is new.")],
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Run id, or a unique beginning of it.")],
+    name: Annotated[str, typer.Argument(help="Registered model; made if it is new.", autocompletion=complete.models)],
+    run_id: RunArgument,
     path: Annotated[str, typer.Option(help="Where in the run's artifacts the model is.")] = "model",
     description: Annotated[str | None, typer.Option(help="Of this version, for people.")] = None,
 ) -> None:
-    """Give a logged model the next version number of a registered model.
+    """Register a logged model: it becomes the next version.
 
     Example:
       lakelineage models register diabetes 0199c0ffee12 --path model
@@ -59,7 +64,12 @@ def register(
 
 def show(
     session: Session,
-    model: Annotated[str, typer.Argument(metavar="NAME[@ALIAS|@VERSION]", help="All versions, or the one named.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME[@ALIAS|@VERSION]", help="All versions, or the one named.", autocompletion=complete.models
+        ),
+    ],
 ) -> None:
     """Show a registered model's versions, or one of them.
 
@@ -79,7 +89,7 @@ def show(
 
 def alias(
     session: Session,
-    name: Annotated[str, typer.Argument(help="Registered model.")],
+    name: Annotated[str, typer.Argument(help="Registered model.", autocompletion=complete.models)],
     alias_: Annotated[str, typer.Argument(metavar="ALIAS", help="Such as champion.")],
     version: Annotated[int | None, typer.Argument(help="Version that it shall name.", show_default=False)] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Take the alias off.")] = False,
@@ -116,7 +126,7 @@ def find(
     alias: Annotated[str | None, typer.Option(help="Only versions that it names.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many.", show_default="all")] = None,
 ) -> None:
-    """Choose model versions by what they were trained on and how their runs went.
+    """Choose versions by training data, metrics and params.
 
     Example:
       lakelineage models find --trained-on data/diabetes --version 0 --where "metrics.rmse < 70" --order-by metrics.rmse

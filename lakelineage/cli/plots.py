@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from lakelineage.cli import complete
 from lakelineage.cli.session import JsonOption, LakeOption, Session, UsageError, shared_options
 
 if TYPE_CHECKING:
     from lakelineage import Lake
 
-_HELP = """Draw runs: metric curves, and params and metrics of many runs against each other (extra plot).
+_HELP = """Draw metric curves, and many runs by params and metrics.
+
+It needs the extra plot: pip install "lakelineage[plot]".
 
 \b
 Examples:
@@ -45,7 +48,12 @@ def metrics(
     output: Output,
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RUN", help="Run ids, or unique beginnings of them.", show_default="all runs"),
+        typer.Argument(
+            metavar="RUN...",
+            help="Run ids, or unique beginnings of them.",
+            show_default="all runs",
+            autocompletion=complete.run_ids,
+        ),
     ] = None,
     filter_: Filter = "",
     key: Annotated[
@@ -58,7 +66,9 @@ def metrics(
     log_y: LogY = False,
     scale: Scale = 2.0,
 ) -> None:
-    """Draw metric curves: a picture for each metric, a line for each run.
+    """Draw metric curves, a line for each run.
+
+    Each metric has a picture of its own.
 
     Examples:
       lakelineage plot metrics 0199c0ffee12 0199c0ffee34 --key loss -o loss.png
@@ -104,7 +114,9 @@ def contour(
     log_y: LogY = False,
     scale: Scale = 2.0,
 ) -> None:
-    """Draw lines of equal Z over X and Y, interpolated between runs.
+    """Draw lines of equal Z over X and Y.
+
+    They are interpolated between runs.
 
     Example:
       lakelineage plot contour params.alpha params.l1_ratio metrics.rmse --log-x -o rmse.png
@@ -132,7 +144,9 @@ def parallel(
     ] = None,
     scale: Scale = 2.0,
 ) -> None:
-    """Draw parallel coordinates: an axis for each param and metric, a line for each run.
+    """Draw parallel coordinates, a line for each run.
+
+    Params and metrics are the axes.
 
     Example:
       lakelineage plot parallel --param alpha --metric rmse --log params.alpha -o all.html

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lakelineage.cli import complete
 from lakelineage.cli.output import Output, records
-from lakelineage.cli.session import AsOfOption, Session, UsageError
+from lakelineage.cli.session import AsOfOption, RunArgument, Session, UsageError
 from lakelineage.tracking.pages import next_page_token
 
 if TYPE_CHECKING:
@@ -34,7 +35,12 @@ def runs(
     ] = None,
     experiment: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only runs of this experiment; may repeat.", show_default="all"),
+        typer.Option(
+            metavar="NAME",
+            help="Only runs of this experiment; may repeat.",
+            show_default="all",
+            autocompletion=complete.experiments,
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
     page_token: Annotated[
@@ -52,6 +58,7 @@ def runs(
 
     Examples:
       lakelineage runs --order-by metrics.rmse --limit 5
+      lakelineage runs --as-of 2026-11-01
       lakelineage runs --filter "tags.team = 'x' and metrics.rmse < 70" --json
       lakelineage runs --filter "datasets.name = 'diabetes'" --csv --limit 100000 > runs.csv
     """
@@ -105,10 +112,10 @@ def _print_runs(out: Output, rows: list[dict[str, Any]]) -> None:
 
 def run(
     session: Session,
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Run id, or the beginning of it if no other begins so.")],
+    run_id: RunArgument,
     as_of: AsOfOption = None,
 ) -> None:
-    """Show a run: params, metrics, tags, inputs, artifacts, environment.
+    """Show a run: params, metrics, tags, inputs, files and more.
 
     Examples:
       lakelineage run 0199c0ffee12

@@ -29,7 +29,9 @@ def score(
     ] = "append",
     batch_size: Annotated[int, typer.Option(min=1, help="Rows in memory at a time.")] = 65_536,
 ) -> None:
-    """Predict for every row of a table, in batches of bounded memory, and record where each prediction came from.
+    """Predict for every row of a table.
+
+    Batches bound the memory; where each prediction came from is recorded.
 
     Example:
       lakelineage score models:/diabetes@champion data/patients data/predictions

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lakelineage.cli import complete
 from lakelineage.cli.output import Output
 
 if TYPE_CHECKING:
@@ -38,6 +39,13 @@ AsOfOption = Annotated[
     typer.Option(
         "--as-of", metavar="TIME", help="As the lake was then: ISO 8601, UTC without a zone.", show_default="now"
     ),
+]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="Run id, or a unique beginning of it.", autocompletion=complete.run_ids)
+]
+RunsArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="RUN...", help="Run ids, or unique beginnings of them.", autocompletion=complete.run_ids),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 

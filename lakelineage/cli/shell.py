@@ -5,21 +5,27 @@ from typing import Annotated
 
 import typer
 
+from lakelineage.cli import complete
 from lakelineage.cli.edit import pairs
-from lakelineage.cli.session import Session, UsageError
+from lakelineage.cli.session import RunArgument, Session, UsageError
 
-_Run = Annotated[str, typer.Argument(metavar="RUN", help="Run id, or a unique beginning of it.")]
 _Pairs = list[str] | None
 
 
 def start(
     session: Session,
-    experiment: Annotated[str, typer.Option(metavar="NAME", help="Created if there is none.")] = "Default",
+    experiment: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Created if there is none.", autocompletion=complete.experiments),
+    ] = "Default",
     name: Annotated[str | None, typer.Option(help="Name of the run, for people.", show_default=False)] = None,
     param: Annotated[_Pairs, typer.Option(metavar="KEY=VALUE", help="A param; may repeat.", show_default=False)] = None,
     tag: Annotated[_Pairs, typer.Option(metavar="KEY=VALUE", help="A tag; may repeat.", show_default=False)] = None,
     parent: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Run that it is part of.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="RUN", help="Run that it is part of.", show_default=False, autocompletion=complete.run_ids
+        ),
     ] = None,
 ) -> None:
     """Start a run, and print its id. It stays active until `end`.
@@ -41,7 +47,7 @@ def start(
 
 def log(
     session: Session,
-    run: _Run,
+    run: RunArgument,
     param: Annotated[_Pairs, typer.Option(metavar="KEY=VALUE", help="A param; may repeat.", show_default=False)] = None,
     metric: Annotated[
         _Pairs, typer.Option(metavar="KEY=NUMBER", help="A metric; may repeat.", show_default=False)
@@ -85,8 +91,11 @@ def _number(key: str, text: str) -> float:
 
 def end(
     session: Session,
-    run: _Run,
-    status: Annotated[str, typer.Option(metavar="STATUS", help="FINISHED, FAILED or KILLED.")] = "FINISHED",
+    run: RunArgument,
+    status: Annotated[
+        str,
+        typer.Option(metavar="STATUS", help="FINISHED, FAILED or KILLED.", autocompletion=complete.statuses),
+    ] = "FINISHED",
 ) -> None:
     """End a run. Ending it again with the same status is no error.
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lakelineage.cli import complete
 from lakelineage.cli.export import write_rows
 from lakelineage.cli.output import Output
-from lakelineage.cli.session import Session, UsageError
+from lakelineage.cli.session import RunArgument, Session, UsageError
 from lakelineage.errors import SnapshotNotFound
 
 if TYPE_CHECKING:
@@ -29,10 +30,15 @@ def snapshot(
     version: Annotated[int | None, typer.Option(min=0, help="Delta version.", show_default="newest")] = None,
     as_of: Annotated[str | None, typer.Option(metavar="TIME", help="Newest version by then, ISO 8601, UTC.")] = None,
     protection: Annotated[
-        str | None, typer.Option(help="reference or archived.", show_default="the lake's, else archived where free")
+        str | None,
+        typer.Option(
+            help="reference or archived.",
+            show_default="the lake's, else archived where free",
+            autocompletion=complete.protections,
+        ),
     ] = None,
 ) -> None:
-    """Pin a version of a table; without a source, list what is pinned.
+    """Pin a version of a table; without one, list what is pinned.
 
     Examples:
       lakelineage snapshot
@@ -70,7 +76,7 @@ def _told(pin: "Snapshot") -> dict[str, Any]:
 
 def reload(
     session: Session,
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Run id, or a unique beginning of it.")],
+    run_id: RunArgument,
     name: Annotated[
         str | None,
         typer.Argument(help="Name of the input in the run; may be left out if it has one.", show_default=False),
@@ -87,9 +93,9 @@ def reload(
         str | None, typer.Option(metavar="CONDITION", help="Rows, as a SQL condition.", show_default="as the run read")
     ] = None,
 ) -> None:
-    """Bring back the rows that a run read, whatever became of the table.
+    """Bring back the rows that a run read.
 
-    Without -o, people and pipes see the first rows; --json prints all.
+    It does so whatever became of the table. Without -o, people and pipes see the first rows; --json prints all.
 
     Examples:
       lakelineage reload 0199c0ffee12

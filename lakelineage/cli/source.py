@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lakelineage.cli.artifacts import write_bytes
-from lakelineage.cli.session import Session
+from lakelineage.cli.session import RunArgument, Session
 from lakelineage.errors import ArtifactNotFound
 from lakelineage.store.root import storage_errors
 
@@ -20,13 +20,15 @@ _DIFF = "source/uncommitted.diff"
 
 def source(
     session: Session,
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Run id, or the beginning of it if no other begins so.")],
+    run_id: RunArgument,
     diff: Annotated[bool, typer.Option("--diff", help="What was not committed, as a patch for `git apply`.")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to a file instead of printing it.")
     ] = None,
 ) -> None:
-    """Show the code of a run: where it was, which commit, and the file itself (of a notebook, its cells).
+    """Show the code of a run.
+
+    Where it was, which commit, and the file itself (of a notebook, its cells).
 
     Examples:
       lakelineage source 0199c0ffee12

@@ -16,11 +16,12 @@ def sql(
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
     as_of: AsOfOption = None,
 ) -> None:
-    """Answer SQL over all tables of the lake, fresh to the last row of this host.
+    """Answer SQL over all tables of the lake.
 
-    Tables: runs, experiments, metrics, params, inputs, snapshots, artifacts, lineage, registered_models,
-    model_versions, activity and more (`show tables`). People see the first 40 rows; a pipe, --csv and --json get all.
-    In JSON, NaN and infinities are the texts "NaN", "Infinity" and "-Infinity", and times are ISO 8601.
+    The answer is fresh to the last row of this host. Tables: runs, experiments, metrics, params, inputs, snapshots,
+    artifacts, lineage, registered_models, model_versions, activity and more (`show tables`). People see the first
+    40 rows; a pipe, --csv and --json get all. In JSON, NaN and infinities are the texts "NaN", "Infinity" and
+    "-Infinity", and times are ISO 8601.
 
     Examples:
       lakelineage sql "select name, metrics['rmse'] as rmse from runs order by rmse"

@@ -64,7 +64,7 @@ def test_version_is_that_of_the_package(call: Cli) -> None:
 def test_nothing_typed_shows_help_and_is_no_success(call: Cli) -> None:
     done = call()
     assert done.returncode == 2
-    assert "Commands:" in done.stdout
+    assert "Runs:" in done.stdout
 
 
 @pytest.mark.parametrize("order", [("--lake", "{lake}", "--json", "runs"), ("runs", "--json", "--lake", "{lake}")])

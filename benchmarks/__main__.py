@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from benchmarks import flat_costs, growth, logging_costs, search_costs
+from benchmarks import flat_costs, growth, logging_costs, page, search_costs
 from benchmarks.measure import Report
 
 #: small proves that everything runs; full is what claims are made from.
@@ -60,9 +60,13 @@ def main() -> None:
             folder = Path(name, str(number))
             folder.mkdir()
             act(folder)
-    results = Path(__file__).parent / "results"
+    results, docs = Path(__file__).parent / "results", Path(__file__).parents[1] / "docs"
     report.write(results / f"{arguments.size}.json")
-    growth.draw(report, results / f"{arguments.size}-growth.svg")
+    if arguments.size == "full":
+        growth.draw(report, docs / "growth.svg")
+        page.write(report, docs / "benchmarks.md")
+    else:
+        growth.draw(report, results / f"{arguments.size}-growth.svg")
 
 
 def searching(report: Report, folder: Path, size: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Timing, and results as a table and as JSON."""
 
 import json
+import os
 import platform
 import statistics
 import time
@@ -59,15 +60,23 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Keep the run as JSON, with the versions that it was measured with."""
-        packages = ("deltalake", "duckdb", "pyarrow", "polars", "mlflow")
+        machine, versions = describe()
         content = {
             "size": self.size,
-            "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-            "versions": {name: version(name) for name in packages},
+            "machine": machine,
+            "versions": versions,
             "figures": [asdict(figure) for figure in self.figures],
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def describe() -> tuple[str, dict[str, str]]:
+    """The machine in words, and the versions of what was measured."""
+    packages = ("deltalake", "duckdb", "pyarrow", "polars", "mlflow")
+    cores = len(os.sched_getaffinity(0))
+    machine = f"{platform.system()} {platform.machine()}, {cores} cores, Python {platform.python_version()}"
+    return machine, {name: version(name) for name in packages}
 
 
 def each(times: int, act: Callable[[int], object], warm_up: int = 5) -> list[float]:

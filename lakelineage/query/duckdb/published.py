@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from lakelineage.errors import LakelineageError
 from lakelineage.query.duckdb.native import NativeCache
 from lakelineage.query.duckdb.session import INTERNAL, Moved, Session, declaration, parquet, text
 from lakelineage.store.delta import DataFile
@@ -109,7 +110,7 @@ class PublishedRuns:
         name = f"part_{next(self._numbers)}"
         try:
             self._session.execute(f"ATTACH {text(str(cached))} AS {name} (READ_ONLY)")
-        except Moved:  # broken: the disk was full, or the power failed
+        except (Moved, LakelineageError):  # broken: the disk was full, or the power failed
             cached.unlink(missing_ok=True)
             return None
         return Part(file, f"{name}.runs", native=True, attached=name)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from lakelineage.errors import InvalidQuery, LakeDamaged
+from lakelineage.errors import InvalidQuery, LakeDamaged, StorageFailed
 from lakelineage.tables import BY_NAME, Table
 from lakelineage.tables.declare import TypeName
 
@@ -141,6 +141,7 @@ class Session:
         Raises:
             Moved: a file that it reads is gone.
             LakeDamaged: a file that it reads is not what was written.
+            StorageFailed: memory or disk do not do.
         """
         import duckdb
 
@@ -150,6 +151,8 @@ class Session:
             raise Moved from error
         except duckdb.InvalidInputException as error:
             raise LakeDamaged(f"a data file cannot be read ({error}); `lakelineage doctor` tells which") from error
+        except duckdb.Error as error:
+            raise StorageFailed(f"reading the lake failed: {error}") from error
 
     def define(self, name: str, sql: str) -> None:
         """Make a view, unless it is there as asked for: binding one opens its files."""

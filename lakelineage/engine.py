@@ -109,7 +109,6 @@ class Engine:
         self.host_folder = self.spool / _host_name()
         self.after_drain: Callable[[Drained], None] = lambda _: None
         self.before_close: Callable[[], None] = lambda: None
-        self.at_exit: Callable[[], None] = lambda: None
         self.store = DeltaStore(self.root, sync=durability == "power")
         self._committer: Committer | None = None
         self._flusher = Flusher(lambda: self._drain(0.0))
@@ -376,7 +375,6 @@ def close_all() -> None:
         if engine._pid != os.getpid():
             continue
         try:
-            engine.at_exit()
             engine.close()
         except LakelineageError as error:  # nobody is left to catch it, and other lakes want closing too
             _log.warning(

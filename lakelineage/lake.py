@@ -13,8 +13,8 @@ from lakelineage.maintenance.run import Maintained, Maintenance
 from lakelineage.model.clock import wall_clock
 from lakelineage.model.moments import parse_time
 from lakelineage.model.values import Durability, Lifecycle
-from lakelineage.run import Run, active_run, begin
-from lakelineage.tracking import ids, start, started
+from lakelineage.run import Run, active_run, begin, resume
+from lakelineage.tracking import ids, start
 from lakelineage.tracking import system_metrics as sampling
 from lakelineage.tracking.experiments import DEFAULT_NAME, Experiments
 from lakelineage.view import LakeAt, LakeView
@@ -40,7 +40,6 @@ class Lake(LakeView):
         self._maintenance = Maintenance(engine)
         engine.after_drain = self._maintenance.after_drain
         engine.before_close = self._maintenance.before_close
-        engine.at_exit = partial(started.end_runs, engine)
         self.experiments = Experiments(engine)
 
     def at(self, moment: datetime | str) -> LakeAt:
@@ -89,7 +88,7 @@ class Lake(LakeView):
 
         Raises:
             InvalidInput: a name or tag cannot be kept.
-            RunNotFound: no run has an id that begins as ``parent`` does.
+            RunNotFound: no run has an id that begins as ``parent`` does; a full id is taken as it is.
         """
         seconds = sampling.interval(system_metrics)
         experiment_id = self.experiments.id_of(experiment)
@@ -144,6 +143,9 @@ class Lake(LakeView):
         """
         from lakelineage.tracking.decorate import tracked
 
+        if function is not None and not callable(function):
+            raise InvalidInput(f"{function!r} is no function; write @lake.track(experiment={function!r})")
+
         def begin_call(of: str) -> Run:
             outer = active_run()
             parent = outer if outer is not None and outer._engine is self._engine else None
@@ -153,7 +155,7 @@ class Lake(LakeView):
         return decorate if function is None else decorate(function)
 
     def resume_run(self, run_id: str, *, reopen: bool = True) -> Run:
-        """Go on logging to a run.
+        """Go on logging to a run. One that had ended is ended again at the latest when this program ends.
 
         Args:
             run_id: its id, or a unique beginning of it.
@@ -164,7 +166,7 @@ class Lake(LakeView):
             RunFinished: it has ended, and is not to be reopened.
             Conflict: it is deleted.
         """
-        return Run(self._engine, *start.resumed(self._engine, ids.full_id(self._engine, run_id), reopen))
+        return resume(self._engine, ids.full_id(self._engine, run_id), reopen)
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run: searches no longer show it, ``lake.run`` and SQL do. Its children stay; so do its files.

@@ -141,6 +141,15 @@ def begin(
     return run
 
 
+def resume(engine: "Engine", run_id: str, reopen: bool) -> Run:
+    """Go on with a run. See :meth:`lakelineage.Lake.resume_run`."""
+    state, params, had_ended = start.resumed(engine, run_id, reopen)
+    run = Run(engine, state, params)
+    if had_ended:  # this process made it active, so this process has to end it
+        started.add(run)
+    return run
+
+
 def active_run() -> Run | None:
     """The innermost run whose ``with`` block the caller is in; None outside of any.
 

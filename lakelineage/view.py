@@ -121,11 +121,11 @@ class LakeView:
             self._reads, filter, experiments=experiments, order_by=order_by, page_size=page_size, view=view
         )
 
-    def compare(self, *runs: Run | PastRun | str, all: bool = False) -> "Comparison":  # noqa: A002 - says what is shown
+    def compare(self, *runs: Run | PastRun | str | Sequence[Run | PastRun | str], all: bool = False) -> "Comparison":  # noqa: A002 - says what is shown
         """What differs between runs: params, metrics, inputs (data versions), code and environment.
 
         Args:
-            runs: two or more runs, or their ids.
+            runs: two or more runs, or their ids; or a list of them.
             all: list what is the same, too.
 
         Raises:
@@ -134,7 +134,8 @@ class LakeView:
         """
         from lakelineage.tracking.compare import compare
 
-        return compare(self._reads, [run if isinstance(run, str) else run.id for run in runs], everything=all)
+        several: Any = runs[0] if len(runs) == 1 and isinstance(runs[0], (list, tuple)) else runs
+        return compare(self._reads, [run if isinstance(run, str) else run.id for run in several], everything=all)
 
     def metric_history(
         self, runs: "Run | PastRun | str | Sequence[Run | PastRun | str]", key: str, max_points: int | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lakelineage.errors import ArtifactNotFound, InvalidInput, ModelNotFound, NotFound, RunNotFound
 from lakelineage.model import nodes
 from lakelineage.model.nodes import Node
+from lakelineage.tracking.ids import completed
 
 if TYPE_CHECKING:
     from lakelineage.engine import Reads
@@ -175,6 +176,7 @@ def _version_text(row: dict[str, Any]) -> str:
 
 
 def _run(engine: "Reads", node: Node) -> Resolved:
+    node = Node("run", completed(engine, node.name))
     sql = "SELECT 1 FROM runs_history WHERE run_id = $id LIMIT 1"
     if not engine.query(sql, {"id": node.name}).num_rows and not _in_graph(engine, node):
         raise RunNotFound(f"no run has the id {node.name}{_near_runs(engine, node.name)}")

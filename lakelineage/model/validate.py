@@ -1,6 +1,7 @@
 """Rules for what users pass in. Each returns the value as stored, or says which value is wrong and what to do."""
 
 import math
+from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import PurePosixPath
 from typing import Any
@@ -39,6 +40,17 @@ def key(value: object, what: str = "key") -> str:
     if not checked.strip():
         raise InvalidInput(f"{what} is empty; give it a name")
     return checked
+
+
+def mapping(value: object, what: str) -> Mapping[Any, Any]:
+    """Keys with values.
+
+    Raises:
+        InvalidInput: something else.
+    """
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"{what} are a dictionary of names and values, not {type(value).__name__} ({value!r:.80})")
+    return value
 
 
 def param(value: object) -> str:

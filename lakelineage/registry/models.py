@@ -1,7 +1,7 @@
 """Registered models, their versions and aliases."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from lakelineage.registry import activity
 from lakelineage.registry.names import ModelUri, RunUri, alias_name, model_name, parse_uri
 from lakelineage.tables import ALIASES_HISTORY, LINEAGE, MODEL_VERSIONS_HISTORY, REGISTERED_MODELS_HISTORY
 from lakelineage.tracking.capture import current_user
+from lakelineage.tracking.ids import completed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -114,6 +115,7 @@ class Models:
         """
         name = model_name(name)
         place = _place(source, path)
+        place = replace(place, run_id=completed(self._engine, place.run_id))
         self._require_artifact(place)
         self._ensure(name)
         actor = current_user()

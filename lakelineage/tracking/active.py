@@ -132,7 +132,10 @@ class ActiveRun(ArtifactVerbs):
             InvalidInput: a key or value cannot be kept.
             RunFinished: the run has ended.
         """
-        given = {validate.key(key, "param key"): validate.param(value) for key, value in params.items()}
+        given = {
+            validate.key(key, "param key"): validate.param(value)
+            for key, value in validate.mapping(params, "params").items()
+        }
         with self._lock:
             self._check_active()
             for key, value in given.items():
@@ -198,7 +201,7 @@ class ActiveRun(ArtifactVerbs):
         dataset = dataset if dataset is None else validate.key(dataset, "dataset name")
         rows = tuple(
             (self.id, validate.key(k, "metric key"), step, at, validate.number(v, f"metric {k!r}"), model_id, dataset)
-            for k, v in metrics.items()
+            for k, v in validate.mapping(metrics, "metrics").items()
         )
         self._check_active()
         if rows:
@@ -301,7 +304,7 @@ def checked_tags(tags: Mapping[str, Any]) -> dict[str, str]:
     """
     return {
         validate.key(k, "tag key"): validate.text(v if isinstance(v, str) else str(v), f"tag {k!r}")
-        for k, v in tags.items()
+        for k, v in validate.mapping(tags, "tags").items()
     }
 
 

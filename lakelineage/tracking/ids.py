@@ -1,5 +1,7 @@
 """Ids of runs, and the beginnings of ids that people type."""
 
+from contextlib import suppress
+
 from lakelineage.engine import Reads
 from lakelineage.errors import InvalidInput, RunNotFound
 from lakelineage.model import validate
@@ -51,3 +53,10 @@ def full_id(engine: Reads, prefix: object) -> str:
         more = ", …" if len(found) > _CHOICES else ""
         raise InvalidInput(f"several runs have an id that begins with {prefix!r}: {listed}{more}; write more digits")
     return str(found[0]["run_id"])
+
+
+def completed(engine: Reads, text: str) -> str:
+    """The full id, if the text is the beginning of just one; else the text, for the caller to tell what is wrong."""
+    with suppress(RunNotFound, InvalidInput):
+        return full_id(engine, text)
+    return text

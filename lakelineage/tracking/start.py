@@ -104,8 +104,11 @@ def load_state(engine: Engine, run_id: str) -> tuple[RunState, dict[str, str]]:
     return RunState(**values), dict(found[0]["params"])
 
 
-def resumed(engine: Engine, run_id: str, reopen: bool) -> tuple[RunState, dict[str, str]]:
+def resumed(engine: Engine, run_id: str, reopen: bool) -> tuple[RunState, dict[str, str], bool]:
     """Make a run active again and journal that, unless it is active. Why it failed before is no longer told.
+
+    Returns:
+        The run, its params, and whether it had ended.
 
     Raises:
         RunNotFound: there is no such run.
@@ -119,13 +122,14 @@ def resumed(engine: Engine, run_id: str, reopen: bool) -> tuple[RunState, dict[s
         raise RunFinished(
             f"run {run_id} has ended ({state.status}); `lake.resume_run({run_id!r})` makes it active again"
         )
-    if state.status.ended:
+    had_ended = state.status.ended
+    if had_ended:
         change = [Rows(RUNS_HISTORY.name, (replace(state, status=RunStatus.RUNNING, end_time=None).row(),))]
         if state.status is RunStatus.FAILED:
             change.append(Rows(TAGS_HISTORY.name, ((run_id, failure.TAG, None),)))
         engine.append(tuple(change))
         state = replace(state, status=RunStatus.RUNNING, end_time=None)
-    return state, params
+    return state, params, had_ended
 
 
 def set_stage(engine: Engine, run_id: str, stage: Lifecycle) -> None:

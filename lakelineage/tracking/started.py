@@ -1,18 +1,21 @@
 """The runs of this process: which it has to end, and which is the innermost of the current block."""
 
+import atexit
+import logging
 import os
 import sys
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from lakelineage.engine import close_all
-from lakelineage.errors import RunFinished
+from lakelineage.errors import LakelineageError, RunFinished
 from lakelineage.model.values import RunStatus
 from lakelineage.tracking import failure, termination
 
 if TYPE_CHECKING:
     from lakelineage.tracking.active import ActiveRun
 
+_log = logging.getLogger(__name__)
 _blocks: ContextVar[tuple["ActiveRun", ...]] = ContextVar("lakelineage_blocks", default=())
 #: Runs that this process has to end, with the process that has to: a forked child inherits the list, not the duty.
 _started: dict[tuple[int, str], tuple["ActiveRun", int]] = {}
@@ -45,22 +48,22 @@ def innermost() -> "ActiveRun | None":
     return next((run for run in reversed(_blocks.get()) if not run.status.ended), None)
 
 
-def end_runs(engine: object = None) -> None:
-    """End the runs that this process has to end, because it ends.
+def end_runs() -> None:
+    """End the runs that this process has to end, because it ends; those of lakes that were closed before, too.
 
     KILLED after SIGTERM, FAILED after an exception that nobody caught, else FINISHED.
-
-    Args:
-        engine: only those of this lake; default of all.
     """
     uncaught = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
     for run, process in list(_started.values()):
-        if process != os.getpid() or run.status.ended or engine not in (None, run._engine):
+        if process != os.getpid() or run.status.ended:
             continue
-        if termination.arrived() or uncaught is None:
-            _end(run, RunStatus.KILLED if termination.arrived() else RunStatus.FINISHED)
-        else:
-            failure.end_after(run, uncaught)
+        try:
+            if termination.arrived() or uncaught is None:
+                _end(run, RunStatus.KILLED if termination.arrived() else RunStatus.FINISHED)
+            else:
+                failure.end_after(run, uncaught)
+        except LakelineageError as error:  # nobody is left to catch it, and other runs want ending too
+            _log.warning("run %s could not be ended: %s", run.id, error)
 
 
 def _end(run: "ActiveRun", status: RunStatus) -> None:
@@ -68,3 +71,6 @@ def _end(run: "ActiveRun", status: RunStatus) -> None:
         run.end(status)
     except RunFinished:
         discard(run)  # its own thread was a moment faster
+
+
+atexit.register(end_runs)  # after the engine, so that it comes before the lakes are closed

@@ -4,11 +4,15 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from deltalake import DeltaTable
 
 import lakelineage as ll
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SCRIPT = """
 import sys
@@ -109,3 +113,26 @@ def test_a_lake_that_cannot_be_committed_to_at_exit_is_told_of_and_keeps_no_othe
     (broken / "tables").unlink()
     with ll.open(broken) as lake:
         assert [dict(row["metrics"]) for row in lake.sql("select metrics from runs").to_pylist()] == [{"loss": 1.0}]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_run_is_ended_with_its_program_even_if_its_lake_was_closed_or_it_was_reopened(
+    lake_path: Path, start: "Callable[..., subprocess.Popen[str]]", fails: bool
+) -> None:
+    code = """
+        import sys, lakelineage as ll
+        with ll.open(sys.argv[1]) as lake:
+            kept = lake.start_run("closed")
+            ended = lake.start_run("reopened")
+            ended.end()
+        with ll.open(sys.argv[1]) as again:
+            again.resume_run(ended.id).log_metric("a", 1)
+        if sys.argv[2] == "True":
+            raise ValueError("no")
+    """
+    process = start(code, lake_path, fails)
+    process.communicate(timeout=120)
+    assert process.returncode == int(fails)
+    with ll.open(lake_path) as lake:
+        wanted = "FAILED" if fails else "FINISHED"
+        assert lake.search_runs().column("status").to_pylist() == [wanted, wanted]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
 import lakelineage as ll
+from lakelineage.cli import main
 from lakelineage.maintenance.doctor import Finding, Severity, examine_at, finding, runs, system
 from lakelineage.model.clock import wall_clock
 from lakelineage.tables import METRICS, RUNS, RUNS_HISTORY
@@ -213,8 +215,9 @@ def test_rows_and_the_run_that_a_killed_process_left(busy: Path, start: Start) -
     assert "flush" in found["journal"].advice
     assert run_id in found["runs"].message
     assert found["runs"].severity is Severity.WARNING
+    advised = shlex.split(found["runs"].advice.split("`")[1])
+    assert main(["--lake", str(busy), *advised[1:]]) == 0
     with ll.open(busy) as lake:
-        exec(found["runs"].advice.removeprefix("end them in Python: "), {"lake": lake})
         lake.maintain()
         assert lake.run(run_id).status == "KILLED"
     assert bad(look(busy)) == {}

@@ -23,8 +23,8 @@ def runs(place: Place, deep: bool) -> Iterator[Finding]:  # noqa: ARG001 - check
         yield Finding(
             "runs",
             Severity.WARNING,
-            f"{len(dead):,} runs are RUNNING, but the processes that logged to them here have ended: {some(dead)}",
-            f"end them in Python: lake.resume_run({dead[0]!r}).end('KILLED')",
+            f"{len(dead):,} are RUNNING, but the processes that logged to them here have ended: {some(dead)}",
+            f"end them: `lakelineage end {dead[0]} --status KILLED`; or log on, if they are logged to from a shell",
         )
     else:
         told = f"{len(running):,} are running on this host" if running else "none is running on this host"

@@ -328,7 +328,11 @@ class Lake(LakeView):
         return doctor.examine(self._engine, deep)
 
     def close(self) -> None:
-        """Commit what this process logged and let go of the lake."""
+        """Commit what this process logged and let go of the lake.
+
+        A run that has not ended goes on; it ends at the latest when the program does. What is logged to it by then is
+        in the journal, which the next process that opens the lake commits.
+        """
         sampling.stop_all(self._engine)
         self._engine.close()
 

@@ -29,6 +29,9 @@ _WORDS = {
 #: What is written there, what was expected, and what to write instead.
 _ADVICE = (
     (r"null$", "a value", "write IS NULL or IS NOT NULL"),
+    (r"(nan|inf|infinity)$", "a value", "no number equals NaN; in SQL write isnan(metrics['rmse']) or isinf(…)"),
+    (r"(now|today|current_\w+)$", "a value", "write ms since 1970, or a time such as '2026-11-21T13:00:00+01:00'"),
+    (r"(metric|param|parameter|tag|attribute|dataset)s?\.", "a value", "a filter compares with values; SQL with all"),
     (r"[^\W\d]|`", "a value", "text goes in quotes: '{}'"),
     (r"between$", "a comparison", "write x >= 1 AND x <= 2"),
     (r"[^\W\d]|[`\"]", "a comparison", "quote a key with spaces with backticks"),
@@ -43,6 +46,7 @@ _ODD = (
         "quote a key with other characters than letters, digits and _ . - / : with backticks",
     ),
     (r"[“”‘’„«»´]", "{} is no quotation mark here", "write ' on both sides"),
+    (r"([-+*/%])(?![0-9.])", "{} means nothing here", "filters and orders do not calculate, SQL does; write … DESC"),
     (r"(?:[-+0-9]|\.[0-9])\S*", "this is no number", "text goes in single quotes"),
     (r"==", "{} means nothing here", "write a single ="),
     (r"=~", "{} means nothing here", "there are no regular expressions; write LIKE with % and _"),

@@ -103,6 +103,11 @@ def test_copies_of_files_that_are_gone_are_deleted(lake: ll.Lake, large: None, m
     for _ in range(3):
         fill(lake, 3)
         lake.maintain()
+        left = Path(lake._engine.reader._published._cache._folder, "making-of-a-process-that-was-killed")
+        left.mkdir(exist_ok=True)
+        (left / "runs.duckdb").write_text("half")
+    lake.maintain()
+    assert not left.exists()
     assert len(copies(lake)) == len(lake._engine.store.snapshot(RUNS).files)
 
 

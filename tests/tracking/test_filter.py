@@ -111,7 +111,7 @@ def test_a_view_shows_what_is_there_what_is_deleted_or_both(fed: lakelineage.Lak
         ("metrics.a = (SELECT 1)", "(", "where a value was expected"),
         ("metrics.a = 1; DROP TABLE runs", ";", "one condition"),
         ("metrics.a = 1 ORDER BY name", "ORDER", "AND, OR or the end"),
-        ("metrics.a + 1 = 2", "+", "no number"),
+        ("metrics.a + 1 = 2", "+", "do not calculate"),
         ("length(params.a) = 2", "(", "where a comparison"),
         ("metrics.a = 1 and", "$", "the end where"),
         ("(metrics.a = 1", "$", "AND, OR or )"),

@@ -6,6 +6,7 @@ native form is five to ten times as fast as searching Parquet (decisions/008), a
 
 import logging
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable
@@ -68,9 +69,13 @@ class NativeCache:
         return True
 
     def discard_others(self, files: Iterable[DataFile]) -> None:
-        """Delete copies of files that are no longer part of the table."""
+        """Delete copies of files that are no longer part of the table, and what processes that were killed left."""
         kept = {self.path(file).name for file in files}
         with suppress(OSError):  # another process is tidying too, or there is no cache yet
-            for path in self._folder.glob("*.duckdb"):
-                if path.name not in kept and time.time() - path.stat().st_mtime > _GRACE:
+            for path in self._folder.iterdir():
+                if path.name in kept or time.time() - path.stat().st_mtime <= _GRACE:
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
                     path.unlink()

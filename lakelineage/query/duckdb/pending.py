@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
@@ -16,6 +17,10 @@ from lakelineage.tables import RUNS
 def watermark_id(source: str, writer: str) -> str:
     """Application id under which ``runs`` notes what it holds of a writer's rows in a source."""
     return f"{source}/{writer}"
+
+
+#: Seconds after which a note is made anew, so that those of files that are gone do not pile up.
+_NOTED = 30 * 86_400.0
 
 
 class Pending:
@@ -34,6 +39,13 @@ class Pending:
         self._fetch = fetch
         self._notes = notes
         self._writers: dict[str, dict[str, int]] = {}
+
+    def tidy(self) -> None:
+        """Delete old notes."""
+        with suppress(OSError):  # another process is tidying too, or there are none yet
+            for note in self._notes.iterdir():
+                if time.time() - note.stat().st_mtime > _NOTED:
+                    note.unlink()
 
     def changed(
         self, published: TableSnapshot, snapshots: Mapping[str, TableSnapshot]

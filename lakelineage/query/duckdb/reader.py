@@ -256,6 +256,7 @@ class DuckDBReader:
     def prepare(self) -> None:
         """Make the next reads of this host quick: called after publishing."""
         self._published.prepare(self._store.snapshot(RUNS).files)
+        self._pending.tidy()
 
     def _define_committed(self, table: Table) -> dict[str, TableSnapshot]:
         """Views of the facts that a current table derives from, without the journal."""

@@ -11,6 +11,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 _RUN = re.compile(r"^```(python|bash|sql|ipython)$", re.MULTILINE)
 SQL = DOCS / "how-to" / "sql.md"
+#: What a page's samples tell, among other things.
+TOLD = {"README.md": "ridge-0.1"}
 PAGES = [ROOT / "README.md", *(page for page in sorted(DOCS.rglob("*.md")) if _RUN.search(page.read_text()))]
 
 
@@ -21,7 +23,13 @@ def _name(page: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if page != SQL], ids=_name)
 def test_the_samples_of_every_page_run_word_for_word(page: Path, run_page: Callable[[Path], str]) -> None:
-    run_page(page)
+    assert TOLD.get(_name(page), "") in run_page(page)
+
+
+def test_the_readme_has_a_tour_in_python_and_in_the_shell() -> None:
+    found = re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    assert any(language == "python" and "ll.open(" in code for language, code in found)
+    assert any(language == "bash" and "lakelineage --lake" in code for language, code in found)
 
 
 def test_no_page_has_a_block_that_is_neither_run_nor_marked_as_text() -> None:

@@ -62,5 +62,5 @@ def test_times_compare_as_milliseconds_or_as_iso_8601(lake: ll.Lake) -> None:
     started = lake.run(run.id).start_time
     assert lake.search_runs(f"start_time >= '{started.isoformat()}' and start_time > 1000").num_rows == 1
     assert lake.search_runs("start_time < '2020-01-01'").num_rows == 0
-    with pytest.raises(ll.errors.InvalidFilter, match="is a time"):
+    with pytest.raises(ll.errors.InvalidFilter, match=r"is a time[\s\S]*such as '2026-"):
         lake.search_runs("start_time > 'yesterday'")

@@ -16,7 +16,7 @@ from lakelineage.model import validate
 from lakelineage.model.changes import Change
 from lakelineage.model.values import Protection
 from lakelineage.snapshots import archive, convert, predicate, records
-from lakelineage.snapshots.reader import PinnedFile, local_place
+from lakelineage.snapshots.places import PinnedFile, local_place
 from lakelineage.snapshots.snapshot import Snapshot, check_columns
 from lakelineage.store import source as tables
 from lakelineage.store.source import TableVersion
@@ -222,8 +222,10 @@ def _snapshot(engine: "Engine", found: _Found) -> Snapshot:
         origin=found.origin,
         schema_json=table.schema_json,
         partition_columns=table.partition_columns,
+        reader_features=table.reader_features,
+        column_mapping=table.column_mapping,
         _engine=engine,
-        _files=tuple(PinnedFile(file, None) for file in table.files),
+        _files=tuple(PinnedFile(file) for file in table.files),
         _options=table.storage_options,
     )
 
@@ -236,6 +238,8 @@ def _as_table(snapshot: Snapshot) -> TableVersion:
         committed_at=snapshot.committed_at,
         schema_json=snapshot.schema_json,
         partition_columns=snapshot.partition_columns,
+        reader_features=snapshot.reader_features,
+        column_mapping=snapshot.column_mapping,
         files=tuple(pin.file for pin in snapshot.files),
         storage_options=snapshot._options,
     )

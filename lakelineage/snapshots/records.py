@@ -8,7 +8,7 @@ from lakelineage.errors import SnapshotNotFound
 from lakelineage.model import ids, nodes
 from lakelineage.model.changes import Batch, Row, Rows
 from lakelineage.model.values import Protection, Relation
-from lakelineage.snapshots.reader import PinnedFile
+from lakelineage.snapshots.places import PinnedFile
 from lakelineage.snapshots.snapshot import Snapshot
 from lakelineage.store.source import DataFile, TableVersion
 from lakelineage.tables import INPUTS, LINEAGE, PINS_HISTORY, SNAPSHOT_FILES, SNAPSHOTS
@@ -60,6 +60,9 @@ def snapshot_row(snapshot: Snapshot) -> Rows:
         num_rows=snapshot.num_rows,
         bytes=snapshot.bytes,
         origin=snapshot.origin,
+        kind=snapshot.kind,
+        reader_features=list(snapshot.reader_features),
+        column_mapping=snapshot.column_mapping,
     )
     return Rows(SNAPSHOTS.name, (row,))
 
@@ -77,6 +80,10 @@ def file_rows(snapshot: Snapshot) -> Batch:
         "deletion_vector": [pin.file.deletion_vector for pin in pins],
         "num_rows": [pin.file.num_rows for pin in pins],
         "archived_as": [pin.kept_as for pin in pins],
+        "modified": [pin.modified for pin in pins],
+        "etag": [pin.etag for pin in pins],
+        "sha256": [pin.sha256 for pin in pins],
+        "vector_archived_as": [pin.vector_kept_as for pin in pins],
     }
     return Batch(SNAPSHOT_FILES.name, pa.RecordBatch.from_pydict(columns, schema=SNAPSHOT_FILES.own_schema))
 
@@ -121,7 +128,7 @@ def level(engine: "Reads", snapshot: str) -> Protection | None:
 def files_of(engine: "Reads", snapshot: str) -> tuple[PinnedFile, ...]:
     """The pinned files, sorted by path; of several records of a file, one that has a kept copy."""
     found = engine.query(
-        "select * from snapshot_files where snapshot_id = $id "
+        "select *, epoch_us(modified) as modified_us from snapshot_files where snapshot_id = $id "
         "qualify row_number() over (partition by path order by archived_as is null, "
         "ingested_at desc, writer desc, seq desc) = 1 "
         "order by path",
@@ -137,6 +144,10 @@ def files_of(engine: "Reads", snapshot: str) -> tuple[PinnedFile, ...]:
                 row["num_rows"],
             ),
             row["archived_as"],
+            row["modified_us"],
+            row["etag"],
+            row["sha256"],
+            row["vector_archived_as"],
         )
         for row in found.to_pylist()
     )
@@ -254,6 +265,9 @@ def _snapshot(engine: "Reads", row: Mapping[str, Any]) -> Snapshot:
         origin=row["origin"],
         schema_json=row["schema"],
         partition_columns=tuple(row["partition_columns"] or ()),
+        kind=row["kind"] or "table",
+        reader_features=tuple(row["reader_features"] or ()),
+        column_mapping=row["column_mapping"],
         _engine=engine,
         _options=engine.root.storage_options,
     )

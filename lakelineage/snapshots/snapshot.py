@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import InvalidInput
 from lakelineage.model import ids
+from lakelineage.snapshots import places, reader, types
 from lakelineage.snapshots import predicate as predicates
-from lakelineage.snapshots import reader, types
 from lakelineage.store.source import Options, is_local
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ class Snapshot:
         where: rows chosen at the pin, as a SQL condition, None for all.
         context: training, validation, …; None outside a run.
         origin: file that was converted to Delta, if it was one.
+        kind: ``table``, or ``folder``: its rows are a manifest of files.
+        reader_features: what the table's protocol asks of readers.
+        column_mapping: how the table's files name columns: ``name`` or ``id``; None: as the schema does.
     """
 
     id: str
@@ -64,8 +67,11 @@ class Snapshot:
     origin: str | None = None
     schema_json: str = ""
     partition_columns: tuple[str, ...] = ()
+    kind: str = "table"
+    reader_features: tuple[str, ...] = ()
+    column_mapping: str | None = None
     _engine: "Reads | None" = field(default=None, compare=False)
-    _files: tuple[reader.PinnedFile, ...] | None = field(default=None, compare=False)
+    _files: tuple[places.PinnedFile, ...] | None = field(default=None, compare=False)
     _options: Options = field(default=None, compare=False)
 
     def __repr__(self) -> str:
@@ -91,7 +97,7 @@ class Snapshot:
         return self._schema_of(self._chosen(None))
 
     @property
-    def files(self) -> tuple[reader.PinnedFile, ...]:
+    def files(self) -> tuple[places.PinnedFile, ...]:
         """The pinned files, sorted by path."""
         if self._files is None:
             from lakelineage.snapshots import records
@@ -268,7 +274,7 @@ class Snapshot:
                 f"version {self.version} of {self.table_uri} is pinned, but lakelineage cannot read it back yet: it "
                 f"uses {blocked}"
             )
-        pinned = reader.Pinned(self.id, self.table_uri, self.table_id, self.version, files, self._options)
+        pinned = places.Pinned(self.id, self.table_uri, self.table_id, self.version, files, self._options)
         return reader.rows(self._lake.root, pinned, self.table_schema)
 
     @property

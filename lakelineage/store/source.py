@@ -58,6 +58,7 @@ class TableVersion:
         partition_columns: in order.
         files: sorted by path.
         reader_features: of the table's protocol; what they mean for reading is judged by the reader.
+        column_mapping: how files name columns: ``name`` or ``id``; None: as the schema does.
         storage_options: what the table was opened with.
     """
 
@@ -69,6 +70,7 @@ class TableVersion:
     partition_columns: tuple[str, ...]
     files: tuple[DataFile, ...]
     reader_features: tuple[str, ...] = ()
+    column_mapping: str | None = None
     storage_options: Options = None
 
 
@@ -240,8 +242,14 @@ def _describe(table: "DeltaTable", place: str, options: Options) -> TableVersion
         partition_columns=partition_columns,
         files=tuple(sorted(_files(table, place, options, partition_columns, features), key=lambda f: f.path)),
         reader_features=features,
+        column_mapping=_mapping_mode(metadata.configuration),
         storage_options=options,
     )
+
+
+def _mapping_mode(configuration: Mapping[str, str | None]) -> str | None:
+    mode = configuration.get("delta.columnMapping.mode")
+    return None if mode == "none" else mode
 
 
 def _files(

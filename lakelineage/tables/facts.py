@@ -64,6 +64,9 @@ SNAPSHOTS = Table(
         Column("num_rows", "int64", "rows, where the log tells"),
         Column("bytes", "int64", "bytes of all files", nullable=False),
         _c("origin", "file or folder that was converted to a managed table, if the input was no Delta table"),
+        _c("kind", "table, or folder: its rows are a manifest of files; null means table"),
+        Column("reader_features", "strings", "what the table's protocol asks of readers"),
+        _c("column_mapping", "how the table's files name columns: name or id; null: as the schema does"),
     ),
     key=("snapshot_id",),
 )
@@ -79,6 +82,10 @@ SNAPSHOT_FILES = Table(
         _c("deletion_vector", "descriptor of the file's deletion vector, as JSON"),
         Column("num_rows", "int64", "rows, where the log tells"),
         _c("archived_as", "path of the kept copy under archive/, if there is one"),
+        Column("modified", "timestamp", "when the file was last changed, as its store told at the pin, UTC"),
+        _c("etag", "version that its object store gave the file, at the pin"),
+        _c("sha256", "hex digest of the content, once that was read"),
+        _c("vector_archived_as", "path of the kept copy of the file that holds its deletion vector"),
     ),
     key=("snapshot_id", "path"),
 )
@@ -191,8 +198,31 @@ PINS_HISTORY = Table(
         _r("protection", "reference, protected or archived"),
         _r("status", "pinned or released"),
         _c("run_id", "run that asked for it"),
+        Column("until", "timestamp", "the pin ends then, UTC; null: it does not end by itself"),
+        _c("rule", "what decides when it ends, as it was given: a duration, or 'while registered'"),
+        _c("user_id", "who made this state of it"),
+        _c("comment", "why"),
     ),
     key=("snapshot_id", "run_id"),
+)
+
+ERASURES = Table(
+    "erasures",
+    "a snapshot that lost rows because somebody has a right to be forgotten",
+    (
+        _r("erasure_id", "one act may touch several snapshots"),
+        _r("snapshot_id", "what can no longer be read back"),
+        _r("action", "rewritten (without the rows) or dropped"),
+        Column("num_rows", "int64", "rows that were to be forgotten", nullable=False),
+        Column("num_files", "int64", "files that held them", nullable=False),
+        _c("successor_id", "snapshot of what is left, if it was rewritten"),
+        _r("condition_sha256", "hex digest of the condition; the condition itself may name the person"),
+        Column("runs", "strings", "runs that used the snapshot"),
+        Column("models", "strings", "node ids of the model versions that descend from it"),
+        _c("user_id", "who did it"),
+        _c("comment", "why, such as the number of the request"),
+    ),
+    key=("erasure_id", "snapshot_id"),
 )
 
 REGISTERED_MODELS_HISTORY = Table(

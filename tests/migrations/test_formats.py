@@ -183,7 +183,7 @@ def test_an_upgrade_killed_at_any_step_is_completed_by_the_next_to_open(step: st
     process = start(OPENER, old, "killed", LAKELINEAGE_FAULT=step)
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
-    assert format_of(old) == (FORMAT if step == "upgrade.after" else 1)
+    assert format_of(old) == (2 if step == "upgrade.after" else 1)  # one step of several
     with ll.open(old) as lake:
         check(lake, expected())
         assert format_of(old) == FORMAT

@@ -17,9 +17,6 @@ def digest(parts: Iterable[str], length: int = 32) -> str:
     Returns:
         The first ``length`` hex digits.
     """
-    h = hashlib.sha256()
-    for part in parts:
-        data = part.encode()
-        h.update(len(data).to_bytes(8, "little"))
-        h.update(data)
-    return h.hexdigest()[:length]
+    encoded = [part.encode() for part in parts]
+    whole = b"".join(piece for data in encoded for piece in (len(data).to_bytes(8, "little"), data))
+    return hashlib.sha256(whole).hexdigest()[:length]

@@ -1,13 +1,13 @@
 """Where a pinned version's files are now: at their original place if they are what was pinned, else in the archive."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from lakelineage.errors import SnapshotLost
 from lakelineage.snapshots import archive
-from lakelineage.store import source
-from lakelineage.store.root import Root, storage_errors
+from lakelineage.store import files, source
+from lakelineage.store.files import FileState
+from lakelineage.store.root import Root
 from lakelineage.store.source import DataFile, Options
 
 
@@ -44,28 +44,49 @@ class Pinned:
     options: Options
 
 
-def local_place(uri: str, path: str) -> Path:
-    """Where a file of a local table is; the log percent-encodes paths."""
-    plain = unquote(urlsplit(path).path) if path.startswith("file:") else unquote(path)
-    return Path(uri, plain)
-
-
 def find(root: Root, pinned: Pinned) -> list[str]:
-    """Where each file is now: a local path, or for object stores a path below the table.
+    """Where each file is now.
+
+    Returns:
+        An absolute path on this machine; or, for tables on object stores, a path below the table, or the URI of a kept
+        copy in a remote lake.
 
     Raises:
         SnapshotLost: files that are neither intact at their original place nor archived; ``missing`` lists them.
     """
-    places = _find_local(root, pinned) if source.is_local(pinned.uri) else _find_remote(pinned)
+    places = look(root, pinned)
     missing = tuple(pin.file.path for pin, place in zip(pinned.files, places, strict=True) if place is None)
     if missing:
-        shown = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
-        raise SnapshotLost(
-            f"snapshot {pinned.snapshot_id} of {pinned.uri} (table {pinned.table_id}, version {pinned.version}): "
-            f"{len(missing)} of {len(pinned.files)} files {_how_lost(pinned)}: {shown}. Restore them from a backup",
-            missing,
-        )
+        raise lost(pinned, missing)
     return [place for place in places if place is not None]
+
+
+def look(root: Root, pinned: Pinned) -> list[str | None]:
+    """Where each file is now, as :func:`find` tells; None for those that are lost."""
+    paths = [pin.file.path for pin in pinned.files]
+    there = files.states(pinned.uri, pinned.options, paths)
+    judge = _Originals(pinned)
+    places = [
+        _original(pinned.uri, pin.file.path) if judge.is_pinned(pin, state) else None
+        for pin, state in zip(pinned.files, there, strict=True)
+    ]
+    needed = [at for at, place in enumerate(places) if place is None and pinned.files[at].kept_as is not None]
+    for at, place in zip(needed, kept_places(root, pinned, [pinned.files[at] for at in needed]), strict=True):
+        places[at] = place
+    for at, place in enumerate(places):
+        if place is None and judge.has_pinned_content(pinned.files[at], there[at]):
+            places[at] = _original(pinned.uri, paths[at])
+    return places
+
+
+def lost(pinned: Pinned, missing: tuple[str, ...]) -> SnapshotLost:
+    """The error that says which files are gone."""
+    shown = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
+    return SnapshotLost(
+        f"snapshot {pinned.snapshot_id} of {pinned.uri} (table {pinned.table_id}, version {pinned.version}): "
+        f"{len(missing)} of {len(pinned.files)} files {_how_lost(pinned)}: {shown}. Restore them from a backup",
+        missing,
+    )
 
 
 def _how_lost(pinned: Pinned) -> str:
@@ -74,53 +95,52 @@ def _how_lost(pinned: Pinned) -> str:
     return "are gone or were altered, and are not archived (protection='archived' would have kept them)"
 
 
-def _find_local(root: Root, pinned: Pinned) -> list[str | None]:
-    same_table: bool | None = None
-    places: list[str | None] = []
-    for pin in pinned.files:
-        original = local_place(pinned.uri, pin.file.path)
-        if pin.kept_as is not None:
-            places.append(_kept_or_original(root, pinned, pin, original))
-            continue
-        if same_table is None:
-            same_table = _is_same_table(pinned)
-        places.append(str(original) if same_table and _has_size(original, pin.file.size) else None)
-    return places
+def kept_places(root: Root, pinned: Pinned, pins: Sequence[PinnedFile]) -> list[str | None]:
+    """Where the kept copies of files are; None for those that are gone or damaged."""
+    kept = [pin.kept_as or "" for pin in pins]
+    states = archive.states(root, kept)
+    return [
+        root.child(name) if archive.intact(pinned.table_id, pin.file.path, pin.file.size, name, state) else None
+        for pin, name, state in zip(pins, kept, states, strict=True)
+    ]
 
 
-def _kept_or_original(root: Root, pinned: Pinned, pin: PinnedFile, original: Path) -> str | None:
-    assert pin.kept_as is not None
-    file = pin.file
-    if archive.same(pinned.table_id, file.path, file.size, pin.kept_as, original):
-        return str(original)
-    if root.local is not None and archive.intact(root, pinned.table_id, file.path, file.size, pin.kept_as):
-        return str(root.local / pin.kept_as)
-    return None
+def _original(uri: str, path: str) -> str:
+    return files.local_place(uri, path) if source.is_local(uri) else files.remote_path(uri, path)
 
 
-def _is_same_table(pinned: Pinned) -> bool:
-    """Whether the table was not dropped and made again: with names like ``part-0.parquet`` sizes alone may deceive.
+class _Originals:
+    """Whether what is at the original place is what was pinned."""
 
-    A place without any table is trusted as far as sizes go: there is nothing that it could be mistaken for.
-    """
-    return source.table_id_at(pinned.uri, pinned.options) in (pinned.table_id, None)
+    def __init__(self, pinned: Pinned) -> None:
+        self._pinned = pinned
+        self._same_table: bool | None = None
 
+    def is_pinned(self, pin: PinnedFile, state: FileState | None) -> bool:
+        """By what the store says: size, and etag or time of modification."""
+        if state is None or state.size != pin.file.size:
+            return False
+        if pin.etag is not None and state.etag is not None:
+            return pin.etag == state.etag
+        if pin.modified is not None:
+            return pin.modified == state.modified
+        if pin.kept_as is not None and source.is_local(self._pinned.uri):
+            return archive.address(self._pinned.table_id, pin.file.path, state) == pin.kept_as
+        return self._is_same_table()
 
-def _has_size(place: Path, size: int) -> bool:
-    try:
-        return place.stat().st_size == size
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+    def has_pinned_content(self, pin: PinnedFile, state: FileState | None) -> bool:
+        """By its content, for a file with another time: restored from a backup, say."""
+        if state is None or state.size != pin.file.size or pin.sha256 is None:
+            return False
+        return files.sha256(files.chunks(self._pinned.uri, self._pinned.options, pin.file.path)) == pin.sha256
 
+    def _is_same_table(self) -> bool:
+        """Whether the table was not dropped and made again: with names like ``part-0.parquet`` sizes may deceive.
 
-def _find_remote(pinned: Pinned) -> list[str | None]:
-    if not pinned.files or not _is_same_table(pinned):
-        return [None for _ in pinned.files]
-    import pyarrow.fs as pafs
-
-    fs = source.filesystem(pinned.uri, pinned.options)
-    names = [unquote(pin.file.path) for pin in pinned.files]
-    with storage_errors(f"looking for the files of {pinned.uri}"):
-        infos = fs.get_file_info(names)
-    pairs = zip(names, pinned.files, infos, strict=True)
-    return [n if i.type == pafs.FileType.File and i.size == pin.file.size else None for n, pin, i in pairs]
+        Lakes of older formats know no more of a file than its size. A place without any table is trusted as far as
+        sizes go: there is nothing that it could be mistaken for.
+        """
+        if self._same_table is None:
+            there = source.table_id_at(self._pinned.uri, self._pinned.options)
+            self._same_table = there in (self._pinned.table_id, None)
+        return self._same_table

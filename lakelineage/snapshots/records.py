@@ -9,9 +9,11 @@ from lakelineage.model import ids, nodes
 from lakelineage.model.changes import Batch, Row, Rows
 from lakelineage.model.values import Protection, Relation
 from lakelineage.snapshots.places import PinnedFile
+from lakelineage.snapshots.retention import Retention
 from lakelineage.snapshots.snapshot import Snapshot
-from lakelineage.store.source import DataFile, TableVersion
+from lakelineage.store.source import DataFile, TableVersion, VersionHead
 from lakelineage.tables import INPUTS, LINEAGE, PINS_HISTORY, SNAPSHOT_FILES, SNAPSHOTS
+from lakelineage.tracking.capture import current_user
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,7 +25,13 @@ _DISTINCT = """
 select * from snapshots
 qualify row_number() over (partition by snapshot_id order by ingested_at, writer, seq) = 1
 """
-_LEVELS = "select distinct snapshot_id, true as archived from snapshot_files where archived_as is not null"
+#: A snapshot is archived if every file is. What a row of a file says is what the newest says.
+_LEVELS = """
+select snapshot_id, bool_and(kept) as archived from (
+  select snapshot_id, path, bool_or(archived_as is not null) as kept from snapshot_files {where} group by all
+) group by snapshot_id
+"""
+_ALL_LEVELS = _LEVELS.format(where="")
 
 
 def snapshot_id(table: TableVersion) -> str:
@@ -88,9 +96,17 @@ def file_rows(snapshot: Snapshot) -> Batch:
     return Batch(SNAPSHOT_FILES.name, pa.RecordBatch.from_pydict(columns, schema=SNAPSHOT_FILES.own_schema))
 
 
-def pin_row(snapshot: Snapshot, run_id: str | None) -> Rows:
+def pin_row(snapshot: Snapshot, run_id: str | None, retention: Retention) -> Rows:
     """The row of ``pins_history``."""
-    row = PINS_HISTORY.row(snapshot_id=snapshot.id, protection=snapshot.protection, status="pinned", run_id=run_id)
+    row = PINS_HISTORY.row(
+        snapshot_id=snapshot.id,
+        protection=snapshot.protection,
+        status="pinned",
+        run_id=run_id,
+        until=retention.until,
+        rule=retention.rule,
+        user_id=current_user(),
+    )
     return Rows(PINS_HISTORY.name, (row,))
 
 
@@ -113,25 +129,19 @@ def use_rows(snapshot: Snapshot, run_id: str) -> tuple[Rows, Rows]:
     return Rows(INPUTS.name, (used,)), Rows(LINEAGE.name, (edge,))
 
 
-def level(engine: "Reads", snapshot: str) -> Protection | None:
-    """The highest level at which a snapshot's files are recorded; None if the snapshot is not known."""
-    found = engine.query(
-        "select (select count(*) from snapshots where snapshot_id = $id) as known, "
-        "(select count(*) from snapshot_files where snapshot_id = $id and archived_as is not null) as kept",
-        {"id": snapshot},
-    ).to_pylist()[0]
-    if not found["known"]:
-        return None
-    return Protection.ARCHIVED if found["kept"] else Protection.REFERENCE
+def files_of(engine: "Reads", snapshot: str, sample: int | None = None) -> tuple[PinnedFile, ...]:
+    """The pinned files, sorted by path; of several records of a file, one that has a kept copy.
 
-
-def files_of(engine: "Reads", snapshot: str) -> tuple[PinnedFile, ...]:
-    """The pinned files, sorted by path; of several records of a file, one that has a kept copy."""
+    Args:
+        engine: the lake.
+        snapshot: its id.
+        sample: only so many of them, chosen at random; default all.
+    """
     found = engine.query(
         "select *, epoch_us(modified) as modified_us from snapshot_files where snapshot_id = $id "
         "qualify row_number() over (partition by path order by archived_as is null, "
         "ingested_at desc, writer desc, seq desc) = 1 "
-        "order by path",
+        f"{'order by path' if sample is None else f'order by random() limit {sample:d}'}",
         {"id": snapshot},
     )
     pins = (
@@ -158,23 +168,44 @@ def _pairs(value: Any) -> list[tuple[str, str | None]]:
     return list(value.items()) if isinstance(value, dict) else list(value or ())
 
 
+def find(engine: "Reads", snapshot: str) -> Snapshot | None:
+    """A snapshot by its id; None if the lake has none of this id."""
+    levels = _LEVELS.format(where="where snapshot_id = $id")
+    found = engine.query(
+        f"select s.*, l.archived from (select * from ({_DISTINCT}) where snapshot_id = $id) s "
+        f"left join ({levels}) l using (snapshot_id)",
+        {"id": snapshot},
+    ).to_pylist()
+    return _snapshot(engine, found[0]) if found else None
+
+
 def load(engine: "Reads", snapshot: str) -> Snapshot:
     """A snapshot by its id.
 
     Raises:
         SnapshotNotFound: the lake has none of this id.
     """
-    found = engine.query(
-        f"select s.*, l.archived from ({_DISTINCT}) s left join ({_LEVELS}) l using (snapshot_id) "
-        "where snapshot_id = $id",
-        {"id": snapshot},
-    ).to_pylist()
-    if not found:
+    found = find(engine, snapshot)
+    if found is None:
         raise SnapshotNotFound(
             f"the lake has no snapshot {snapshot!r}; `lakelineage snapshot` without a source "
             "(in Python lake.snapshots) lists them"
         )
-    return _snapshot(engine, found[0])
+    return found
+
+
+def of_version(engine: "Reads", head: VersionHead) -> Snapshot | None:
+    """The snapshot of a version of a table; None if the lake has none.
+
+    Place, id, number and time of the commit tell a version from any other: also from one of a copy of the table that
+    went its own way, or of a table that was restored from a backup and went another.
+    """
+    found = engine.query(
+        "select snapshot_id from snapshots where table_uri = $uri and table_id = $table and version = $version "
+        "and epoch_us(committed_at) = $committed limit 1",
+        {"uri": head.uri, "table": head.table_id, "version": head.version, "committed": head.committed_at},
+    ).to_pylist()
+    return find(engine, found[0]["snapshot_id"]) if found else None
 
 
 class Inputs(Mapping[str, Snapshot]):
@@ -224,7 +255,7 @@ def inputs_of(engine: "Reads", run_id: str) -> Mapping[str, Snapshot]:
         f"select i.name, i.context, i.columns as chosen_columns, i.predicate, i.ingested_at as used_at, "
         "i.writer as used_by, i.seq as used_seq, "
         f"s.*, l.archived from inputs i join ({_DISTINCT}) s using (snapshot_id) "
-        f"left join ({_LEVELS}) l using (snapshot_id) where i.run_id = $run order by used_at, used_by, used_seq",
+        f"left join ({_ALL_LEVELS}) l using (snapshot_id) where i.run_id = $run order by used_at, used_by, used_seq",
         {"run": run_id},
     ).to_pylist()
     inputs: dict[str, Snapshot] = {}
@@ -240,7 +271,7 @@ def list_snapshots(engine: "Reads") -> "pa.Table":
         "case when l.archived then 'archived' else 'reference' end as protection, s.origin, "
         "s.ingested_at as pinned_at, "
         "(select count(distinct i.run_id) from inputs i where i.snapshot_id = s.snapshot_id) as runs "
-        f"from ({_DISTINCT}) s left join ({_LEVELS}) l using (snapshot_id) order by s.ingested_at, s.writer, s.seq"
+        f"from ({_DISTINCT}) s left join ({_ALL_LEVELS}) l using (snapshot_id) order by s.ingested_at, s.writer, s.seq"
     )
 
 

@@ -106,6 +106,11 @@ class Snapshot:
         assert self._files is not None
         return self._files
 
+    def pinned(self, files: "Sequence[places.PinnedFile] | None" = None) -> places.Pinned:
+        """What is needed to find its files, or some of them."""
+        chosen = self.files if files is None else tuple(files)
+        return places.Pinned(self.id, self.table_uri, self.table_id, self.version, chosen, self._options)
+
     def to_arrow(self, columns: Sequence[str] | None = None, where: str | None = None) -> "pa.Table":
         """The rows as one Arrow table with the types of the pinned version.
 
@@ -274,8 +279,7 @@ class Snapshot:
                 f"version {self.version} of {self.table_uri} is pinned, but lakelineage cannot read it back yet: it "
                 f"uses {blocked}"
             )
-        pinned = places.Pinned(self.id, self.table_uri, self.table_id, self.version, files, self._options)
-        return reader.rows(self._lake.root, pinned, self.table_schema)
+        return reader.rows(self._lake.root, self.pinned(files), self.table_schema)
 
     @property
     def _lake(self) -> "Reads":

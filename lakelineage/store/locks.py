@@ -1,6 +1,8 @@
 """Leases of one host: whoever holds one, holds it until it lets go or dies."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,6 +27,25 @@ def is_held(path: Path) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+@contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Keep a lease on a file from being taken in the block; any number of processes may at once. Waits for a holder.
+
+    Args:
+        path: lock file; it is created and stays.
+    """
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        yield
+    finally:
+        fcntl.flock(fd, fcntl.LOCK_UN)  # not only closed: a child forked meanwhile has it open too
+        os.close(fd)
 
 
 class Lease:

@@ -7,7 +7,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,10 @@ from urllib.parse import unquote, urlsplit
 from lakelineage.errors import InvalidInput, InvalidPath, StorageFailed, StorageFull
 
 if TYPE_CHECKING:
-    from obstore import UpdateVersion
+    from obstore import ObjectMeta, UpdateVersion
     from obstore.store import ObjectStore
 
+_CHUNK = 1 << 20
 _REMOTE_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss")
 
 
@@ -84,11 +85,13 @@ class Entry:
         path: relative to the lake.
         size: bytes.
         changed: when it was written or put there, seconds since 1970.
+        etag: version that an object store gave it; None on a disk.
     """
 
     path: str
     size: int
     changed: float
+    etag: str | None = None
 
 
 class Root:
@@ -157,6 +160,38 @@ class Root:
         except FileNotFoundError:
             return False
         return True
+
+    def state(self, path: str) -> Entry | None:
+        """What the object store says of a file; None if there is none."""
+        try:
+            with _remote_errors(f"looking for {self.child(path)}"):
+                return _entry(self._remote.head(path))
+        except FileNotFoundError:
+            return None
+
+    def chunks(self, path: str) -> Iterator[bytes]:
+        """Content of a file, piece by piece.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        if self.local is not None:
+            with self._path(path).open("rb", buffering=0) as file:
+                while chunk := file.read(_CHUNK):
+                    yield chunk
+            return
+        with _remote_errors(f"reading {self.child(path)}"):
+            for part in self._remote.get(path):
+                yield bytes(part)
+
+    def remove(self, path: str) -> None:
+        """Remove a file; no error if there is none."""
+        if self.local is not None:
+            with storage_errors(f"removing {self.child(path)}"):
+                self._path(path).unlink(missing_ok=True)
+            return
+        with suppress(FileNotFoundError), _remote_errors(f"removing {self.child(path)}"):
+            self._remote.delete(path)
 
     def read(self, path: str) -> bytes:
         """Content of a file.
@@ -260,6 +295,28 @@ class Root:
             os.replace(temporary, target)
             sync_folder(target.parent)
 
+    def copy_inside(self, uri: str, path: str, target: str) -> bool:
+        """Copy a file of the lake's own object store into the lake, without moving it through this machine.
+
+        Args:
+            uri: of a table or folder.
+            path: of the file below it.
+            target: path below the lake.
+
+        Returns:
+            Whether that is possible here: both are in one bucket or container.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
+        ours, theirs = urlsplit(self.uri), urlsplit(uri)
+        if self.local is not None or (ours.scheme, ours.netloc) != (theirs.scheme, theirs.netloc):
+            return False
+        bucket = Root(f"{ours.scheme}://{ours.netloc}", self.storage_options)
+        with _remote_errors(f"copying {uri}/{path}"):
+            bucket._remote.copy(f"{theirs.path}/{path}".lstrip("/"), f"{ours.path}/{target}".lstrip("/"))
+        return True
+
     def link(self, existing: Path, path: str, *, sync: bool) -> bool:
         """Give a file of this local lake a second name: a hard link, which takes no space.
 
@@ -306,7 +363,7 @@ class Root:
         if self.local is None:
             with _remote_errors(f"listing {self.child(prefix)}"):
                 found = [meta for batch in self._remote.list(prefix) for meta in batch]
-            return sorted(Entry(meta["path"], meta["size"], meta["last_modified"].timestamp()) for meta in found)
+            return sorted(_entry(meta) for meta in found)
         entries = []
         for file in self._path(prefix).rglob("*"):
             try:
@@ -338,6 +395,10 @@ class Root:
                 yield Path(name), target
             finally:
                 Path(name).unlink(missing_ok=True)
+
+
+def _entry(meta: "ObjectMeta") -> Entry:
+    return Entry(meta["path"], meta["size"], meta["last_modified"].timestamp(), meta["e_tag"])
 
 
 def _umask() -> int:

@@ -46,6 +46,25 @@ class DataFile:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionHead:
+    """Which version of which table, without its files.
+
+    Attributes:
+        uri: absolute path without a trailing slash, or object-store URI.
+        table_id: id in the table's metadata.
+        version: Delta version, from 0.
+        committed_at: when it was committed, µs since 1970 UTC; None if the log no longer tells.
+        storage_options: what the table was opened with.
+    """
+
+    uri: str
+    table_id: str
+    version: int
+    committed_at: int | None
+    storage_options: Options = None
+
+
+@dataclass(frozen=True, slots=True)
 class TableVersion:
     """A Delta table at one version.
 
@@ -73,6 +92,11 @@ class TableVersion:
     column_mapping: str | None = None
     storage_options: Options = None
 
+    @property
+    def head(self) -> VersionHead:
+        """Which version it is."""
+        return VersionHead(self.uri, self.table_id, self.version, self.committed_at, self.storage_options)
+
 
 def resolve(
     uri: str,
@@ -81,6 +105,17 @@ def resolve(
     version: int | None = None,
     as_of: dt.datetime | dt.date | str | None = None,
 ) -> TableVersion:
+    """A version of a Delta table with its files: :func:`identify`, then :func:`describe`."""
+    return describe(identify(uri, storage_options, version=version, as_of=as_of))
+
+
+def identify(
+    uri: str,
+    storage_options: Options = None,
+    *,
+    version: int | None = None,
+    as_of: dt.datetime | dt.date | str | None = None,
+) -> VersionHead:
     """Find a version of a Delta table; the newest if neither ``version`` nor ``as_of`` is given.
 
     Args:
@@ -100,13 +135,28 @@ def resolve(
     moment = None if as_of is None else parse_time(as_of)
     if version is not None and moment is not None:
         raise InvalidInput(f"version={version!r} and as_of={as_of!r} were both given; give one of them")
-    table = _open(place, storage_options)
+    table = _open(place, storage_options, without_files=True)
     with delta_errors(f"reading the log of {place}"):
         if moment is not None:
             version = _version_at(moment, place, storage_options)
         if version is not None and version != table.version():
-            table = _open_version(place, storage_options, version, table.version())
-        return _describe(table, place, storage_options)
+            table = _open_version(place, storage_options, version, table.version(), without_files=True)
+        committed = source_log.commit_time(filesystem(place, storage_options), table.version())
+        return VersionHead(place, str(table.metadata().id), table.version(), committed, storage_options)
+
+
+def describe(head: VersionHead) -> TableVersion:
+    """The version with its schema and files.
+
+    Raises:
+        VersionNotFound: its log was cleaned up.
+        StorageFailed: the store cannot be reached, or another table is there by now.
+    """
+    table = _open_version(head.uri, head.storage_options, head.version, head.version)
+    with delta_errors(f"reading the log of {head.uri}"):
+        if str(table.metadata().id) != head.table_id:
+            raise StorageFailed(f"{head.uri} was dropped and made again at this moment; try again")
+        return _describe(table, head)
 
 
 def table_id_at(uri: str, storage_options: Options = None) -> str | None:
@@ -192,7 +242,7 @@ def _open(place: str, options: Options, without_files: bool = False) -> "DeltaTa
         raise StorageFailed(f"opening the Delta table {place}: {error}") from error
 
 
-def _open_version(place: str, options: Options, version: int, newest: int) -> "DeltaTable":
+def _open_version(place: str, options: Options, version: int, newest: int, without_files: bool = False) -> "DeltaTable":
     if version > newest:
         raise VersionNotFound(f"{place} has no version {version}; its newest is {newest}")
     forks.guard()
@@ -200,7 +250,7 @@ def _open_version(place: str, options: Options, version: int, newest: int) -> "D
     from deltalake.exceptions import DeltaError
 
     try:
-        return DeltaTable(place, version=version, storage_options=_plain(options))
+        return DeltaTable(place, version=version, storage_options=_plain(options), without_files=without_files)
     except (DeltaError, OSError) as error:
         raise VersionNotFound(
             f"version {version} of {place} can no longer be read, its log was cleaned up (newest is {newest}): {error}"
@@ -229,15 +279,15 @@ def _iso(micros: int) -> str:
     return (dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=micros)).isoformat()
 
 
-def _describe(table: "DeltaTable", place: str, options: Options) -> TableVersion:
-    metadata = table.metadata()
+def _describe(table: "DeltaTable", head: VersionHead) -> TableVersion:
+    metadata, place, options = table.metadata(), head.uri, head.storage_options
     features = tuple(sorted(table.protocol().reader_features or ()))
     partition_columns = tuple(metadata.partition_columns)
     return TableVersion(
         uri=place,
-        table_id=str(metadata.id),
-        version=table.version(),
-        committed_at=source_log.commit_time(filesystem(place, options), table.version()),
+        table_id=head.table_id,
+        version=head.version,
+        committed_at=head.committed_at,
         schema_json=table.schema().to_json(),
         partition_columns=partition_columns,
         files=tuple(sorted(_files(table, place, options, partition_columns, features), key=lambda f: f.path)),

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import pyarrow.fs as pafs
 
 Add = Mapping[str, Any]
+#: Bytes at the beginning of a commit that are looked at before all of it is.
+_HEAD = 1 << 16
 _COMMIT = re.compile(r"^(\d{20})\.json$")
 _CHECKPOINT = re.compile(r"^(\d{20})\.checkpoint\..*(parquet|json)$")
 
@@ -51,11 +53,22 @@ def commit_time(fs: "pafs.FileSystem", version: int) -> int | None:
     entry = fs.get_file_info(path)
     if entry.type != pafs.FileType.File:
         return None
-    for info in _json_actions(fs, path, "commitInfo"):
-        millis = info.get("inCommitTimestamp", info.get("timestamp"))
-        if millis is not None:
-            return int(millis) * 1000
+    info = _commit_info(fs, path) or {}
+    millis = info.get("inCommitTimestamp", info.get("timestamp"))
+    if millis is not None:
+        return int(millis) * 1000
     return None if entry.mtime_ns is None else int(entry.mtime_ns) // 1000
+
+
+def _commit_info(fs: "pafs.FileSystem", path: str) -> Add | None:
+    """What a commit says of itself. That comes first most of the time, and the files of the commit can be many."""
+    with fs.open_input_file(path) as file:
+        first = bytes(file.read(_HEAD)).partition(b"\n")[0]
+    try:
+        found = json.loads(first).get("commitInfo")
+    except ValueError:
+        found = None  # the first line is longer
+    return found if found is not None else next(_json_actions(fs, path, "commitInfo"), None)
 
 
 def commit_times(fs: "pafs.FileSystem") -> list[tuple[int, int]]:

@@ -335,7 +335,7 @@ def test_pinning_twice_records_one_snapshot_and_no_file_twice(engine: Engine, pa
         ({"where": "id > avg(id)"}, InvalidInput, "more than one row"),
         ({"where": "name > 3"}, InvalidInput, "name > 3"),
         ({"where": " "}, InvalidInput, "SQL condition"),
-        ({"protection": "protected"}, InvalidInput, "not available yet"),
+        ({"protection": "protected"}, InvalidInput, "act of the table's owner"),
         ({"protection": "forever"}, InvalidInput, "unknown"),
         ({"name": ""}, InvalidInput, "empty"),
         ({"context": ""}, InvalidInput, "context"),

@@ -189,7 +189,7 @@ def test_a_damaged_archive_is_mended_by_pinning_again(engine: Engine, patients: 
 def test_pinning_a_table_whose_files_are_gone_fails_and_records_nothing(engine: Engine, patients: str) -> None:
     _change(patients)
     _vacuum(patients)
-    with pytest.raises(SnapshotLost, match="missing or altered"):
+    with pytest.raises(SnapshotLost, match="cannot be pinned: 1 of its 1 files are missing or altered"):
         snapshots.pin(engine, patients, version=0)
     assert snapshots.list_snapshots(engine).num_rows == 0
 
@@ -235,5 +235,5 @@ def test_managed_tables_are_archived_too(engine: Engine, tmp_path: Path) -> None
 
 
 def test_levels_that_are_not_there_are_refused(engine: Engine, patients: str) -> None:
-    with pytest.raises(InvalidInput, match="'reference' or 'archived'"):
-        snapshots.pin(engine, patients, protection="protected")
+    with pytest.raises(InvalidInput, match="choose one of reference, protected, archived"):
+        snapshots.pin(engine, patients, protection="eternal")

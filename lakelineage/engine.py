@@ -20,6 +20,7 @@ from lakelineage.journal.lanes import file_system, hosts, is_network, require_lo
 from lakelineage.journal.segment import MAGIC
 from lakelineage.journal.writer import Journal
 from lakelineage.model.changes import Change, Stamp
+from lakelineage.model.clock import wall_clock
 from lakelineage.model.values import Durability
 from lakelineage.settings import FORMAT, Settings, load_or_create
 from lakelineage.store import forks
@@ -54,6 +55,10 @@ class Reads(Protocol):
     @property
     def cache(self) -> HostCache:
         """What this host keeps of the lake to be quick."""
+
+    @property
+    def now(self) -> int:
+        """The moment that it is, or was: µs since 1970 UTC."""
 
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> "pa.Table":
         """Answer SQL over all tables.
@@ -238,6 +243,11 @@ class Engine:
             self._reader = self._new_reader()
         return self._reader
 
+    @property
+    def now(self) -> int:
+        """The moment that it is: µs since 1970 UTC."""
+        return wall_clock()
+
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> "pa.Table":
         """Answer SQL over all tables, fresh to the last row of this host."""
         return self.reader.query(sql, params)
@@ -258,7 +268,7 @@ class Engine:
         Args:
             moment: µs since 1970 UTC; what was ingested up to then is seen.
         """
-        return Past(self, self._new_reader(moment))
+        return Past(self, self._new_reader(moment), moment)
 
     def _new_reader(self, as_of: int | None = None) -> "DuckDBReader":
         from lakelineage.query.duckdb.reader import DuckDBReader
@@ -328,9 +338,11 @@ class Past:
     Args:
         engine: the open lake.
         reader: that looks up to the moment.
+        now: the moment: µs since 1970 UTC.
     """
 
-    def __init__(self, engine: Engine, reader: "DuckDBReader") -> None:
+    def __init__(self, engine: Engine, reader: "DuckDBReader", now: int) -> None:
+        self.now = now
         self.root = engine.root
         self.settings = engine.settings
         self.cache = engine.cache

@@ -1,7 +1,7 @@
 """The public face of a lake: one object whose methods are the verbs."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from lakelineage.maintenance.doctor import Finding
     from lakelineage.registry import Models
     from lakelineage.snapshots import Snapshot
+    from lakelineage.snapshots.pins import Pins
+    from lakelineage.snapshots.retention import Until
+    from lakelineage.snapshots.verify import Depth, Verified
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -202,6 +205,7 @@ class Lake(LakeView):
         columns: Sequence[str] | None = None,
         where: str | None = None,
         protection: str | None = None,
+        until: "Until | None" = None,
     ) -> "Snapshot":
         """Pin a table outside a run. See :meth:`lakelineage.Run.use`."""
         from lakelineage import snapshots
@@ -215,7 +219,41 @@ class Lake(LakeView):
             columns=columns,
             where=where,
             protection=protection,
+            until=until,
         )
+
+    @property
+    def pins(self) -> "Pins":
+        """What is pinned: until when, by whom, whether it can be read back; archive it, release it."""
+        from lakelineage.snapshots.pins import Pins
+
+        return Pins(self._engine)
+
+    def verify(
+        self,
+        snapshots: "Sequence[Snapshot | str] | None" = None,
+        *,
+        depth: "Depth" = "rows",
+        sample: int | None = None,
+    ) -> "Iterator[Verified]":
+        """Read back what is pinned, and tell of each snapshot whether it is what was pinned.
+
+        Args:
+            snapshots: snapshots or ids; default all that have a pin.
+            depth: ``files`` (they are there, unchanged by size and time, and have the rows), ``rows`` (every row is
+                read), ``checksums`` (besides, every byte; files without a checksum get theirs now).
+            sample: only so many of them, chosen at random.
+
+        Returns:
+            An iterator: each snapshot is read when it is asked for.
+
+        Raises:
+            SnapshotNotFound: there is no such snapshot.
+            InvalidInput: no such depth, or a sample that is not positive.
+        """
+        from lakelineage.snapshots.verify import verify
+
+        return verify(self._engine, snapshots, depth=depth, sample=sample)
 
     @property
     def models(self) -> "Models":

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lakelineage.engine import Engine
     from lakelineage.inference.models import LoggedModel
     from lakelineage.snapshots import Snapshot
+    from lakelineage.snapshots.retention import Until
 
 
 class Run(ActiveRun):
@@ -49,6 +50,7 @@ class Run(ActiveRun):
         columns: Sequence[str] | None = None,
         where: str | None = None,
         protection: str | None = None,
+        until: "Until | None" = None,
     ) -> "Snapshot":
         """Pin an input of this run at one version, and record that the run used it.
 
@@ -60,7 +62,10 @@ class Run(ActiveRun):
             context: what it is used for: training, validation, test, …
             columns: columns to read; default all.
             where: rows to read, as a SQL condition; default all.
-            protection: ``reference`` or ``archived``; default archived where hard links make it free, else reference.
+            protection: ``reference`` or ``archived``; default that of the experiment, else of the lake, else archived
+                where hard links make it free.
+            until: when the pin ends by itself: a moment, a duration such as ``"90d"``, ``"while registered"``, or
+                ``"90d, while registered"``; see :mod:`lakelineage.snapshots.retention`. Default: it does not.
 
         Returns:
             The snapshot, to be read as Polars, pandas, Arrow or in DuckDB.
@@ -84,6 +89,7 @@ class Run(ActiveRun):
             columns=columns,
             where=where,
             protection=protection,
+            until=until,
         )
 
     def log_model(

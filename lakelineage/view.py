@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lakelineage.lineage import Lineage
     from lakelineage.plot import Plots
     from lakelineage.snapshots import Snapshot
+    from lakelineage.snapshots.pins import PinList
     from lakelineage.tracking.compare import Comparison
     from lakelineage.tracking.frames import OutputFormat
 
@@ -173,14 +174,15 @@ class LakeView:
         return self._reads.query(query, params)
 
     def load_snapshot(self, snapshot_id: str) -> "Snapshot":
-        """A snapshot that was pinned before, by its id.
+        """A snapshot that was pinned before, by its id or a unique beginning of it.
 
         Raises:
             SnapshotNotFound: there is none.
+            InvalidInput: several ids begin so.
         """
-        from lakelineage import snapshots
+        from lakelineage.snapshots import records
 
-        return snapshots.load(self._reads, snapshot_id)
+        return records.loaded(self._reads, snapshot_id)
 
     @property
     def snapshots(self) -> "pa.Table":
@@ -188,6 +190,13 @@ class LakeView:
         from lakelineage import snapshots
 
         return snapshots.list_snapshots(self._reads)
+
+    @property
+    def pins(self) -> "PinList":
+        """What is pinned: until when, by whom, and whether it can be read back today."""
+        from lakelineage.snapshots.pins import PinList
+
+        return PinList(self._reads)
 
     def lineage(self, node: str) -> "Lineage":
         """Questions about what a node descends from and what descends from it.

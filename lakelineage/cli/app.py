@@ -20,12 +20,14 @@ from lakelineage.cli import (
     lineage,
     models,
     plots,
+    reload,
     runs,
     scoring,
     shell,
     snapshots,
     source,
     sql,
+    verify,
 )
 from lakelineage.cli.session import JsonOption, LakeOption, Session, UsageError, shared_options
 from lakelineage.display.cells import printable
@@ -108,8 +110,9 @@ _COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "restore": edit.restore,
     },
     "Data and models": {
-        "snapshot": snapshots.snapshot,
-        "reload": snapshots.reload,
+        "snapshot": snapshots.app,
+        "reload": reload.reload,
+        "verify": verify.verify,
         "lineage": lineage.lineage,
         "models": models.app,
         "score": scoring.score,

@@ -60,6 +60,12 @@ def models(ctx: typer.Context, incomplete: str) -> list[Offer]:
     return _offers(ctx, f"{sql} order by name", [incomplete])
 
 
+def snapshot_ids(ctx: typer.Context, incomplete: str) -> list[Offer]:
+    """Ids of snapshots, the newest first, with their tables."""
+    sql = "select snapshot_id, any_value(table_uri || '@' || version) from snapshots where starts_with(snapshot_id, ?)"
+    return _offers(ctx, f"{sql} group by snapshot_id order by max(ingested_at) desc", [incomplete.lower()])
+
+
 def statuses(incomplete: str) -> list[str]:
     """What a run may end as."""
     return [status for status in ("FINISHED", "FAILED", "KILLED") if status.startswith(incomplete.upper())]

@@ -96,5 +96,6 @@ def maintain(session: Session) -> None:
             merged = ", ".join(f"{name} ({count:,} files fewer)" for name, count in done.compacted.items())
             session.out.say(
                 f"{lake.uri}: published {done.published:,} runs, compacted {merged or 'nothing that needed it'}, "
-                f"removed {done.removed:,} files"
+                f"removed {done.removed:,} files, and from the archive {done.unpinned:,} files "
+                f"({done.unpinned_bytes:,} bytes) that no pin needs"
             )

@@ -1,17 +1,12 @@
 """The command score."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from lakelineage.cli.output import make_console
+from lakelineage.cli.bar import bar
 from lakelineage.cli.session import Session
-
-if TYPE_CHECKING:
-    from lakelineage.snapshots import Snapshot
 
 
 def score(
@@ -38,7 +33,7 @@ def score(
     """
     with session.open() as lake:
         pin = lake.snapshot(source, version=version)
-        with _progress(pin, session) as progress:
+        with bar(session, "scoring", pin.num_rows) as progress:
             done = lake.score(model, pin, output, mode=mode, batch_size=batch_size, progress=progress)
     if session.as_json:
         session.out.json(asdict(done))
@@ -47,20 +42,3 @@ def score(
         f"{done.rows:,} rows of {pin.table_uri}@{done.input_version} scored in {done.seconds:.2f} s → "
         f"{done.output_uri}@{done.output_version}"
     )
-
-
-@contextmanager
-def _progress(pin: "Snapshot", session: Session) -> Iterator[Callable[[int], None] | None]:
-    """A bar on stderr while rows are scored, where somebody sees it."""
-    import sys
-
-    console = make_console(sys.stderr)
-    if session.as_json or not console.is_terminal:
-        yield None
-        return
-    from rich import progress as bars
-
-    shown = (bars.TextColumn("scoring"), bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeRemainingColumn())
-    with bars.Progress(*shown, console=console, transient=True) as bar:
-        task = bar.add_task("scoring", total=pin.num_rows)
-        yield lambda rows: bar.update(task, completed=rows)

@@ -1,32 +1,84 @@
-"""Commands about pinned data: snapshot, reload."""
+"""Commands about pinned data: snapshot pin, list, pins, keep, archive, release."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from lakelineage.cli import complete
-from lakelineage.cli.export import write_rows
-from lakelineage.cli.output import Output
-from lakelineage.cli.session import RunArgument, Session, UsageError
-from lakelineage.errors import SnapshotNotFound
+from lakelineage.cli.bar import bar
+from lakelineage.cli.session import AsOfOption, JsonOption, LakeOption, Session, UsageError, shared_options
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from lakelineage.snapshots import Snapshot
 
-#: Rows of the head of a table.
-HEAD_ROWS = 10
+_HELP = """Pin data; list, keep, archive, release pins.
+
+Without a subcommand, a SOURCE is pinned, and without that what is pinned is listed.
+
+\b
+Examples:
+  lakelineage snapshot
+  lakelineage snapshot data/diabetes --version 3
+  lakelineage snapshot pins
+  lakelineage snapshot archive 3f2a9c
+  lakelineage snapshot release 3f2a9c --run 0199c0ffee12
+"""
 
 
-def snapshot(
+class _PinsByDefault(TyperGroup):
+    """A group that takes what is no subcommand for the source of ``pin``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the subcommand in where it was left out."""
+        words = [word for word in args if not word.startswith("-")]
+        options = {name for option in self.params for name in option.opts} | {*self.get_help_option_names(ctx)}
+        own = not args or args[0] in options or (words and words[0] in self.commands)
+        return super().parse_args(ctx, args if own else ["pin", *args])
+
+
+app = typer.Typer(help=_HELP, invoke_without_command=True, cls=_PinsByDefault)
+
+_Snapshot = Annotated[
+    str,
+    typer.Argument(
+        metavar="SNAPSHOT", help="Its id, or a unique beginning of it.", autocompletion=complete.snapshot_ids
+    ),
+]
+_Run = Annotated[
+    str | None,
+    typer.Option(
+        "--run",
+        metavar="RUN",
+        help="The run whose pin is meant.",
+        show_default="the only one, or none's",
+        autocompletion=complete.run_ids,
+    ),
+]
+_Until = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHEN",
+        help="When the pin ends by itself: 2027-01-01, 90d, 'while registered' or '90d, while registered'.",
+        show_default="never",
+    ),
+]
+_Comment = Annotated[str | None, typer.Option(metavar="TEXT", help="Why; kept with the pin.", show_default=False)]
+
+
+@app.callback()
+def _root(ctx: typer.Context, lake_uri: LakeOption = None, as_json: JsonOption = False) -> None:
+    session = (ctx.obj or Session()).with_options(lake_uri, as_json)
+    ctx.obj = session
+    if ctx.invoked_subcommand is None:
+        list_snapshots(session)
+
+
+def pin(
     session: Session,
-    source: Annotated[
-        str | None,
-        typer.Argument(help="Delta table, CSV, Parquet or JSON file; none lists what is pinned.", show_default=False),
-    ] = None,
+    source: Annotated[str, typer.Argument(help="Delta table, folder, CSV, Parquet or JSON file.")],
     version: Annotated[int | None, typer.Option(min=0, help="Delta version.", show_default="newest")] = None,
     as_of: Annotated[str | None, typer.Option(metavar="TIME", help="Newest version by then, ISO 8601, UTC.")] = None,
     protection: Annotated[
@@ -37,21 +89,119 @@ def snapshot(
             autocompletion=complete.protections,
         ),
     ] = None,
+    until: _Until = None,
 ) -> None:
-    """Pin a version of a table; without one, list what is pinned.
+    """Pin a version of a table. The word pin may be left out.
 
     Examples:
-      lakelineage snapshot
       lakelineage snapshot data/diabetes --version 3
-      lakelineage snapshot data/diabetes --as-of 2026-01-31T12:00 --protection archived
+      lakelineage snapshot pin data/diabetes --as-of 2026-01-31T12:00 --protection archived --until "2 years"
     """
-    if source is None and (version, as_of, protection) != (None, None, None):
-        raise UsageError("--version, --as-of and --protection go with a SOURCE")
     with session.open() as lake:
-        if source is None:
-            session.out.table(lake.snapshots)
-            return
-        told = _told(lake.snapshot(source, version=version, as_of=as_of, protection=protection))
+        made = lake.snapshot(source, version=version, as_of=as_of, protection=protection, until=until)
+    _print(session, made)
+
+
+def list_snapshots(session: Session, as_of: AsOfOption = None) -> None:
+    """List the versions that were ever pinned.
+
+    Example:
+      lakelineage snapshot list
+    """
+    with session.look(as_of) as lake:
+        session.out.table(lake.snapshots)
+
+
+def pins(
+    session: Session,
+    every: Annotated[bool, typer.Option("--all", help="Those that were released or have expired, too.")] = False,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Look whether each can be read back now.")] = True,
+    as_of: AsOfOption = None,
+) -> None:
+    """List pins, and whether each is readable today.
+
+    What is pinned, until when, and on whose behalf.
+
+    Examples:
+      lakelineage snapshot pins
+      lakelineage snapshot pins --all --no-check
+    """
+    with session.look(as_of) as lake:
+        session.out.table(lake.pins.list(every=every, check=check))
+
+
+def keep(
+    session: Session, snapshot: _Snapshot, until: _Until = None, run: _Run = None, comment: _Comment = None
+) -> None:
+    """Say when a pin ends.
+
+    Without --until it does not end by itself. A pin that was released or has expired is a pin again.
+
+    Examples:
+      lakelineage snapshot keep 3f2a9c --until "2 years" --comment "audit of 2026"
+      lakelineage snapshot keep 3f2a9c --run 0199c0ffee12 --until "90d, while registered"
+    """
+    with session.open() as lake:
+        lake.pins.keep(snapshot, until, run=run, comment=comment)
+        _print(session, lake.load_snapshot(snapshot))
+
+
+def archive(session: Session, snapshot: _Snapshot, comment: _Comment = None) -> None:
+    """Keep the files themselves.
+
+    The snapshot then survives whatever becomes of its table. By hard links or copies inside the object store where that
+    is possible. What was interrupted goes on where it stopped.
+
+    Example:
+      lakelineage snapshot archive 3f2a9c
+    """
+    with session.open() as lake, bar(session, "archiving", lake.load_snapshot(snapshot).bytes) as told:
+        made = lake.pins.archive(snapshot, progress=told, comment=comment)
+    _print(session, made)
+
+
+def release(
+    session: Session,
+    snapshot: _Snapshot,
+    run: _Run = None,
+    every: Annotated[bool, typer.Option("--all", help="Release all its pins.")] = False,
+    comment: _Comment = None,
+) -> None:
+    """Let go of a snapshot. What the archive keeps for nobody any more goes with `lakelineage maintain`.
+
+    Examples:
+      lakelineage snapshot release 3f2a9c
+      lakelineage snapshot release 3f2a9c --run 0199c0ffee12
+      lakelineage snapshot release 3f2a9c --all --comment "the contract ended"
+    """
+    if every and run is not None:
+        raise UsageError("give --run or --all, not both")
+    with session.open() as lake:
+        left = lake.pins.release(snapshot, run=run, every=every, comment=comment)
+        full = lake.load_snapshot(snapshot).id
+    if session.as_json:
+        session.out.json({"snapshot_id": full, "pins": left})
+    session.out.say(
+        f"snapshot {full} has {left} more pins"
+        if left
+        else f"snapshot {full} has no pin any more; `lakelineage maintain` removes what the archive keeps of it"
+    )
+
+
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "pin": pin,
+    "list": list_snapshots,
+    "pins": pins,
+    "keep": keep,
+    "archive": archive,
+    "release": release,
+}
+for _name, _function in _COMMANDS.items():
+    app.command(_name)(shared_options(_function))
+
+
+def _print(session: Session, snapshot: "Snapshot") -> None:
+    told = _told(snapshot)
     if session.as_json:
         session.out.json(told)
     else:
@@ -72,93 +222,3 @@ def _told(pin: "Snapshot") -> dict[str, Any]:
         "protection": pin.protection,
         "origin": pin.origin,
     }
-
-
-def reload(
-    session: Session,
-    run_id: RunArgument,
-    name: Annotated[
-        str | None,
-        typer.Argument(help="Name of the input in the run; may be left out if it has one.", show_default=False),
-    ] = None,
-    every: Annotated[bool, typer.Option("--all", help="All inputs of the run; -o is then a folder.")] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="File ending in .parquet or .csv; replaced if it exists."),
-    ] = None,
-    columns: Annotated[
-        str | None, typer.Option(metavar="A,B,…", help="Columns.", show_default="as the run read")
-    ] = None,
-    where: Annotated[
-        str | None, typer.Option(metavar="CONDITION", help="Rows, as a SQL condition.", show_default="as the run read")
-    ] = None,
-) -> None:
-    """Bring back the rows that a run read.
-
-    It does so whatever became of the table. Without -o, people and pipes see the first rows; --json prints all.
-
-    Examples:
-      lakelineage reload 0199c0ffee12
-      lakelineage reload 0199c0ffee12 diabetes -o train.parquet
-      lakelineage reload 0199c0ffee12 --all -o inputs/
-      lakelineage reload 0199c0ffee12 diabetes --columns age,bmi --where "age > 0" -o some.csv
-    """
-    if every and name is not None:
-        raise UsageError(f"give the input's name {name!r} or --all, not both")
-    if output is not None and not every and output.suffix not in (".parquet", ".csv"):
-        raise UsageError(f"{output} ends in neither .parquet nor .csv")
-    wanted = None if columns is None else [c.strip() for c in columns.split(",")]
-    with session.open() as lake:
-        inputs = lake.run(lake.run_id(run_id)).inputs
-        chosen = _chosen(inputs, run_id, name, every)
-        if output is None:
-            _show(session.out, chosen, every, wanted, where)
-        else:
-            _write(session.out, chosen, output, every, wanted, where)
-
-
-def _chosen(inputs: Any, run_id: str, name: str | None, every: bool) -> "dict[str, Snapshot]":
-    known = ", ".join(sorted(inputs)) or "none"
-    if not inputs or (name is not None and name not in inputs):
-        raise SnapshotNotFound(f"run {run_id} has no input {name or ''!r}; its inputs: {known}".replace(" ''", ""))
-    if every:
-        return dict(inputs)
-    if name is None and len(inputs) > 1:
-        raise UsageError(f"run {run_id} has several inputs ({known}); name one, or say --all")
-    chosen = next(iter(inputs)) if name is None else name
-    return {chosen: inputs[chosen]}
-
-
-def _show(out: Output, chosen: "dict[str, Snapshot]", every: bool, columns: Any, where: str | None) -> None:
-    if out.as_json:
-        rows = {name: pin.to_batches(columns=columns, where=where) for name, pin in chosen.items()}
-        if every:
-            out.json_named_rows(rows)
-        else:
-            out.json_rows(next(iter(rows.values())))
-        return
-    for name, pin in chosen.items():
-        out.say(f"{name}: {pin.table_uri}@{pin.version}, the first rows (-o writes all)")
-        out.table(_head(pin, columns, where), total=None)
-
-
-def _head(pin: "Snapshot", columns: Any, where: str | None) -> "pa.Table":
-    import pyarrow as pa
-
-    batches = pin.to_batches(HEAD_ROWS, columns, where)
-    first = next(batches, None)
-    return pin.to_arrow(columns, where) if first is None else pa.Table.from_batches([first])
-
-
-def _write(
-    out: Output, chosen: "dict[str, Snapshot]", output: Path, every: bool, columns: Any, where: str | None
-) -> None:
-    places = {name: output / f"{name}.parquet" if every else output for name in chosen}
-    written = [
-        {"name": name, "path": str(places[name]), "rows": write_rows(pin, places[name], columns, where)}
-        for name, pin in chosen.items()
-    ]
-    if out.as_json:
-        out.json(written)
-    for row in written:
-        out.say(f"{row['path']}: {row['rows']:,} rows of {row['name']}")

@@ -6,12 +6,13 @@ All of it may run anywhere and at any time: Delta's conflict check keeps it righ
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lakelineage.engine import Engine
 from lakelineage.errors import ConcurrentWrite, LakelineageError
 from lakelineage.journal.committer import Drained
 from lakelineage.maintenance.publish import Publisher
+from lakelineage.snapshots.sweep import sweep
 from lakelineage.store import faults
 from lakelineage.store.locks import Lease
 from lakelineage.tables import BY_NAME, CURRENT, FACTS, RUNS, Table
@@ -40,11 +41,15 @@ class Maintained:
         published: runs that were published anew for other engines.
         compacted: table → files that were merged away.
         removed: data files deleted, that no version needed any more.
+        unpinned: files deleted from the archive, that no pin needed any more.
+        unpinned_bytes: their size.
     """
 
     published: int = 0
     compacted: Mapping[str, int] = field(default_factory=dict)
     removed: int = 0
+    unpinned: int = 0
+    unpinned_bytes: int = 0
 
 
 class Maintenance:
@@ -90,7 +95,8 @@ class Maintenance:
         done = self._leased([*FACTS, *CURRENT], publish=True, vacuum=True, full=True, timeout=60.0)
         if done is None:
             raise ConcurrentWrite("another process is maintaining the lake, or wrote at the same moment; try again")
-        return done
+        swept = sweep(self._engine)
+        return replace(done, unpinned=swept.files, unpinned_bytes=swept.bytes)
 
     def _crowded(self, table: Table) -> bool:
         return len(self._engine.store.snapshot(table).files) >= MANY_FILES

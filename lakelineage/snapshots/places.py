@@ -1,6 +1,6 @@
 """Where a pinned version's files are now: at their original place if they are what was pinned, else in the archive."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lakelineage.errors import SnapshotLost
@@ -93,6 +93,35 @@ def _how_lost(pinned: Pinned) -> str:
     if any(pin.kept_as is not None for pin in pinned.files):
         return "are gone or were overwritten in place, and so were their archived copies (hard links share content)"
     return "are gone or were altered, and are not archived (protection='archived' would have kept them)"
+
+
+def altered(pinned: Pinned, wrong: tuple[str, ...]) -> SnapshotLost:
+    """The error that says which files have another content than when their checksums were taken."""
+    return SnapshotLost(
+        f"snapshot {pinned.snapshot_id} of {pinned.uri} (version {pinned.version}): the content of {len(wrong)} of "
+        f"{len(pinned.files)} files is not what it was when its checksum was taken: {', '.join(wrong[:10])}. Restore "
+        "them from a backup",
+        wrong,
+    )
+
+
+def digests(root: Root, pinned: Pinned, found: Sequence[str]) -> list[str]:
+    """SHA-256 of files, in hex.
+
+    Args:
+        root: the lake.
+        pinned: the snapshot.
+        found: where its files are, as :func:`find` tells.
+    """
+
+    def content(place: str) -> Iterator[bytes]:
+        if place.startswith("/"):
+            return files.local_chunks(place)
+        if place.startswith(f"{root.uri}/"):
+            return root.chunks(place.removeprefix(f"{root.uri}/"))
+        return files.chunks(pinned.uri, pinned.options, place)
+
+    return [files.sha256(content(place)) for place in found]
 
 
 def kept_places(root: Root, pinned: Pinned, pins: Sequence[PinnedFile]) -> list[str | None]:

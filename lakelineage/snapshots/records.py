@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lakelineage.errors import SnapshotNotFound
-from lakelineage.model import ids, nodes
+from lakelineage.errors import InvalidInput, SnapshotNotFound
+from lakelineage.model import ids, nodes, validate
 from lakelineage.model.changes import Batch, Row, Rows
 from lakelineage.model.values import Protection, Relation
 from lakelineage.snapshots.places import PinnedFile
@@ -16,22 +16,22 @@ from lakelineage.tables import INPUTS, LINEAGE, PINS_HISTORY, SNAPSHOT_FILES, SN
 from lakelineage.tracking.capture import current_user
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from lakelineage.engine import Reads
 
 #: Pinning again may add rows of the same snapshot (two processes at once, a higher level): one row counts.
-_DISTINCT = """
+DISTINCT = """
 select * from snapshots
 qualify row_number() over (partition by snapshot_id order by ingested_at, writer, seq) = 1
 """
+#: Digits of a full id, and the fewest that are taken for the beginning of one.
+_FULL, _FEWEST = 32, 4
 #: A snapshot is archived if every file is. What a row of a file says is what the newest says.
 _LEVELS = """
 select snapshot_id, bool_and(kept) as archived from (
   select snapshot_id, path, bool_or(archived_as is not null) as kept from snapshot_files {where} group by all
 ) group by snapshot_id
 """
-_ALL_LEVELS = _LEVELS.format(where="")
+ALL_LEVELS = _LEVELS.format(where="")
 
 
 def snapshot_id(table: TableVersion) -> str:
@@ -172,7 +172,7 @@ def find(engine: "Reads", snapshot: str) -> Snapshot | None:
     """A snapshot by its id; None if the lake has none of this id."""
     levels = _LEVELS.format(where="where snapshot_id = $id")
     found = engine.query(
-        f"select s.*, l.archived from (select * from ({_DISTINCT}) where snapshot_id = $id) s "
+        f"select s.*, l.archived from (select * from ({DISTINCT}) where snapshot_id = $id) s "
         f"left join ({levels}) l using (snapshot_id)",
         {"id": snapshot},
     ).to_pylist()
@@ -192,6 +192,25 @@ def load(engine: "Reads", snapshot: str) -> Snapshot:
             "(in Python lake.snapshots) lists them"
         )
     return found
+
+
+def loaded(engine: "Reads", snapshot: Snapshot | str) -> Snapshot:
+    """A snapshot as the lake has it now, by itself, its id, or a unique beginning of that.
+
+    Raises:
+        SnapshotNotFound: there is none.
+        InvalidInput: several ids begin so.
+    """
+    asked = snapshot.id if isinstance(snapshot, Snapshot) else validate.text(snapshot, "snapshot id", 64).strip()
+    if isinstance(snapshot, Snapshot) or len(asked) >= _FULL or len(asked) < _FEWEST:
+        return load(engine, asked)
+    found = engine.query(
+        "select distinct snapshot_id from snapshots where starts_with(snapshot_id, $id) limit 6", {"id": asked.lower()}
+    )
+    ids_ = found.column(0).to_pylist()
+    if len(ids_) > 1:
+        raise InvalidInput(f"several snapshots have an id that begins with {asked!r}: {', '.join(ids_)}; write more")
+    return load(engine, ids_[0] if ids_ else asked)
 
 
 def of_version(engine: "Reads", head: VersionHead) -> Snapshot | None:
@@ -254,25 +273,14 @@ def inputs_of(engine: "Reads", run_id: str) -> Mapping[str, Snapshot]:
     found = engine.query(
         f"select i.name, i.context, i.columns as chosen_columns, i.predicate, i.ingested_at as used_at, "
         "i.writer as used_by, i.seq as used_seq, "
-        f"s.*, l.archived from inputs i join ({_DISTINCT}) s using (snapshot_id) "
-        f"left join ({_ALL_LEVELS}) l using (snapshot_id) where i.run_id = $run order by used_at, used_by, used_seq",
+        f"s.*, l.archived from inputs i join ({DISTINCT}) s using (snapshot_id) "
+        f"left join ({ALL_LEVELS}) l using (snapshot_id) where i.run_id = $run order by used_at, used_by, used_seq",
         {"run": run_id},
     ).to_pylist()
     inputs: dict[str, Snapshot] = {}
     for row in found:
         inputs.setdefault(row["name"], _snapshot(engine, row))
     return Inputs(run_id, inputs)
-
-
-def list_snapshots(engine: "Reads") -> "pa.Table":
-    """Every snapshot of the lake, oldest first: id, table, version, size, protection, number of runs that used it."""
-    return engine.query(
-        "select s.snapshot_id, s.table_uri, s.table_id, s.version, s.committed_at, s.num_files, s.num_rows, s.bytes, "
-        "case when l.archived then 'archived' else 'reference' end as protection, s.origin, "
-        "s.ingested_at as pinned_at, "
-        "(select count(distinct i.run_id) from inputs i where i.snapshot_id = s.snapshot_id) as runs "
-        f"from ({_DISTINCT}) s left join ({_ALL_LEVELS}) l using (snapshot_id) order by s.ingested_at, s.writer, s.seq"
-    )
 
 
 def _snapshot(engine: "Reads", row: Mapping[str, Any]) -> Snapshot:

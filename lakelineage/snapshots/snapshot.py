@@ -102,7 +102,7 @@ class Snapshot:
         if self._files is None:
             from lakelineage.snapshots import records
 
-            object.__setattr__(self, "_files", records.files_of(self._lake, self.id))
+            object.__setattr__(self, "_files", records.files_of(self.lake, self.id))
         assert self._files is not None
         return self._files
 
@@ -279,10 +279,23 @@ class Snapshot:
                 f"version {self.version} of {self.table_uri} is pinned, but lakelineage cannot read it back yet: it "
                 f"uses {blocked}"
             )
-        return reader.rows(self._lake.root, self.pinned(files), self.table_schema)
+        return reader.rows(self.lake.root, self.pinned(files), self.table_schema)
+
+    def check_files(self) -> None:
+        """Look whether all its files are there, and by their footers have the rows that were pinned.
+
+        Raises:
+            SnapshotLost: files are gone or altered.
+        """
+        self._rows().check_files()
 
     @property
-    def _lake(self) -> "Reads":
+    def lake(self) -> "Reads":
+        """The lake that it is pinned in.
+
+        Raises:
+            InvalidInput: it has none: it was not made by ``lake.snapshot`` or ``run.use``.
+        """
         if self._engine is None:
             raise InvalidInput(f"snapshot {self.id} has no lake to be read from; get it with lake.snapshot or run.use")
         return self._engine

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from benchmarks import flat_costs, growth, logging_costs, page, search_costs
+from benchmarks import flat_costs, growth, logging_costs, page, pinning_costs, search_costs
 from benchmarks.measure import Report
 
 #: small proves that everything runs; full is what claims are made from.
@@ -21,6 +21,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "many": 3_000,
         "peer": [1_000],
         "long": 1_000_000,
+        "files": [1_000],
     },
     "full": {
         "times": 2_000,
@@ -32,6 +33,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "many": 100_000,
         "peer": [1_000, 10_000, 100_000],
         "long": 10_000_000,
+        "files": [10_000, 100_000],
     },
 }
 
@@ -54,6 +56,7 @@ def main() -> None:
                 lambda folder: logging_costs.bulk(report, folder, size["points"]),
                 lambda folder: logging_costs.seen_by_others(report, folder),
                 lambda folder: flat_costs.many_small_flushes(report, folder, size["flat_points"], size["flushes"]),
+                lambda folder: pinning_costs.many_files(report, folder, size["files"], times=3),
                 lambda folder: searching(report, folder, size),
             )
         ):

@@ -17,6 +17,8 @@ def digest(parts: Iterable[str], length: int = 32) -> str:
     Returns:
         The first ``length`` hex digits.
     """
-    encoded = [part.encode() for part in parts]
-    whole = b"".join(piece for data in encoded for piece in (len(data).to_bytes(8, "little"), data))
-    return hashlib.sha256(whole).hexdigest()[:length]
+    pieces: list[bytes] = []
+    for part in parts:
+        data = part.encode()
+        pieces += (len(data).to_bytes(8, "little"), data)
+    return hashlib.sha256(b"".join(pieces)).hexdigest()[:length]

@@ -94,7 +94,7 @@ def suffices(engine: "Engine", known: "Snapshot", level: Level) -> bool:
 
 
 def _sample_is_kept(engine: "Engine", known: "Snapshot") -> bool:
-    pins = records.files_of(engine, known.id, sample=_SAMPLE)
+    pins = records.some_kept_files(engine, known.id, _SAMPLE)
     return bool(pins) and all(place is not None for place in places.kept_places(engine.root, known.pinned(pins), pins))
 
 
@@ -147,7 +147,7 @@ def reach(
     found = tuple(
         pin
         if pin.file.path in kept or state is None
-        else replace(pin, kept_as=None, modified=state.modified, etag=state.etag)
+        else PinnedFile(pin.file, None, state.modified, state.etag, pin.sha256, pin.vector_kept_as)
         for pin, state in zip(pinned.files, there, strict=True)
     )
     if level.protection is not Protection.REFERENCE:
@@ -180,7 +180,7 @@ def _archived(
     source = Source(snapshot.table_uri, snapshot._options, snapshot.table_id)
     made = archive.keep(engine.root, source, wanted, copy, told) or {}
     return tuple(
-        replace(pin, kept_as=kept.kept_as, sha256=kept.sha256 or pin.sha256)
+        PinnedFile(pin.file, kept.kept_as, pin.modified, pin.etag, kept.sha256 or pin.sha256, pin.vector_kept_as)
         if (kept := made.get(pin.file.path)) is not None
         else pin
         for pin in pins

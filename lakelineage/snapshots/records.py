@@ -38,7 +38,7 @@ def snapshot_id(table: TableVersion) -> str:
     """Hash of table id, schema and the sorted files with sizes, partition values and deletion vectors."""
     parts = [table.table_id, table.schema_json, json.dumps(table.partition_columns)]
     for file in table.files:
-        values = json.dumps(file.partition_values)
+        values = json.dumps(file.partition_values) if file.partition_values else "[]"
         parts += [file.path, str(file.size), values, file.deletion_vector or ""]
     return ids.digest(parts)
 
@@ -129,39 +129,38 @@ def use_rows(snapshot: Snapshot, run_id: str) -> tuple[Rows, Rows]:
     return Rows(INPUTS.name, (used,)), Rows(LINEAGE.name, (edge,))
 
 
-def files_of(engine: "Reads", snapshot: str, sample: int | None = None) -> tuple[PinnedFile, ...]:
-    """The pinned files, sorted by path; of several records of a file, one that has a kept copy.
-
-    Args:
-        engine: the lake.
-        snapshot: its id.
-        sample: only so many of them, chosen at random; default all.
-    """
+def files_of(engine: "Reads", snapshot: str) -> tuple[PinnedFile, ...]:
+    """The pinned files, sorted by path; of several records of a file, one that has a kept copy."""
     found = engine.query(
         "select *, epoch_us(modified) as modified_us from snapshot_files where snapshot_id = $id "
         "qualify row_number() over (partition by path order by archived_as is null, "
         "ingested_at desc, writer desc, seq desc) = 1 "
-        f"{'order by path' if sample is None else f'order by random() limit {sample:d}'}",
+        "order by path",
         {"id": snapshot},
     )
-    pins = (
-        PinnedFile(
-            DataFile(
-                row["path"],
-                row["size"],
-                tuple(_pairs(row["partition_values"])),
-                row["deletion_vector"],
-                row["num_rows"],
-            ),
-            row["archived_as"],
-            row["modified_us"],
-            row["etag"],
-            row["sha256"],
-            row["vector_archived_as"],
-        )
-        for row in found.to_pylist()
+    return tuple(sorted(map(_pinned_file, found.to_pylist()), key=lambda pin: pin.file.path))
+
+
+def some_kept_files(engine: "Reads", snapshot: str, count: int) -> tuple[PinnedFile, ...]:
+    """At most so many of the kept files, chosen at random."""
+    found = engine.query(
+        "select * from (select *, epoch_us(modified) as modified_us from snapshot_files "
+        f"where snapshot_id = $id and archived_as is not null) using sample {count:d} rows",
+        {"id": snapshot},
     )
-    return tuple(sorted(pins, key=lambda pin: pin.file.path))
+    return tuple(map(_pinned_file, found.to_pylist()))
+
+
+def _pinned_file(row: Mapping[str, Any]) -> PinnedFile:
+    values = tuple(_pairs(row["partition_values"]))
+    return PinnedFile(
+        DataFile(row["path"], row["size"], values, row["deletion_vector"], row["num_rows"]),
+        row["archived_as"],
+        row["modified_us"],
+        row["etag"],
+        row["sha256"],
+        row["vector_archived_as"],
+    )
 
 
 def _pairs(value: Any) -> list[tuple[str, str | None]]:

@@ -60,6 +60,10 @@ class Reads(Protocol):
     def now(self) -> int:
         """The moment that it is, or was: µs since 1970 UTC."""
 
+    @property
+    def present(self) -> "Reads":
+        """The lake as it is."""
+
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> "pa.Table":
         """Answer SQL over all tables.
 
@@ -248,6 +252,11 @@ class Engine:
         """The moment that it is: µs since 1970 UTC."""
         return wall_clock()
 
+    @property
+    def present(self) -> "Reads":
+        """The lake as it is: itself."""
+        return self
+
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> "pa.Table":
         """Answer SQL over all tables, fresh to the last row of this host."""
         return self.reader.query(sql, params)
@@ -343,6 +352,7 @@ class Past:
 
     def __init__(self, engine: Engine, reader: "DuckDBReader", now: int) -> None:
         self.now = now
+        self.present: Reads = engine
         self.root = engine.root
         self.settings = engine.settings
         self.cache = engine.cache

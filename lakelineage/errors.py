@@ -18,6 +18,7 @@
     │   ├── LakeTooNew          written by a newer lakelineage; upgrade
     │   ├── LakeDamaged         what is stored is not what was written
     │   ├── SnapshotLost        pinned files are gone; the message lists them
+    │   │   └── SnapshotErased  rows of it were forgotten on purpose; the message names what is left
     │   ├── StorageFull         no space left; nothing of the call was kept
     │   ├── StorageFailed       the store refused or cannot be reached
     │   ├── UnsuitableStorage   the place cannot keep the promise asked of it
@@ -171,6 +172,22 @@ class SnapshotLost(LakeError):
     def __init__(self, message: str, missing: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.missing = missing
+
+
+class SnapshotErased(SnapshotLost):
+    """Rows of a pinned snapshot were forgotten on purpose, so it cannot be read back as it was.
+
+    Attributes:
+        successor: id of the snapshot of what is left; None if all of it was dropped.
+        num_rows: rows that were forgotten.
+    """
+
+    code = "snapshot_erased"
+
+    def __init__(self, message: str, successor: str | None, num_rows: int) -> None:
+        super().__init__(message)
+        self.successor = successor
+        self.num_rows = num_rows
 
 
 class StorageFull(LakeError):

@@ -22,6 +22,8 @@ from lakelineage.view import LakeAt, LakeView
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from lakelineage.display.progress import Progress
+    from lakelineage.erasure.forget import Forgotten, Mode
     from lakelineage.inference.scoring import ScoreResult
     from lakelineage.maintenance.doctor import Finding
     from lakelineage.registry import Models
@@ -254,6 +256,48 @@ class Lake(LakeView):
         from lakelineage.snapshots.verify import verify
 
         return verify(self._engine, snapshots, depth=depth, sample=sample)
+
+    def forget(
+        self,
+        table: str | os.PathLike[str],
+        where: str,
+        *,
+        mode: "Mode" = "rewrite",
+        dry_run: bool = True,
+        comment: str | None = None,
+        progress: "Progress" = None,
+    ) -> "Forgotten":
+        """Find rows in all that was ever pinned of a table and, with ``dry_run=False``, forget them.
+
+        Archived files and managed versions that hold such rows are rewritten without them, or dropped. Reading a
+        snapshot that lost rows raises ``SnapshotErased`` from then on; in mode ``rewrite`` another snapshot has what is
+        left. What was done is recorded in the table ``erasures``, with the runs and models concerned. The table itself
+        is its owner's: ``plan.in_table`` names its files that hold such rows.
+
+        Args:
+            table: path or URI of the table, of the file that it was made from, or its id.
+            where: rows, as a SQL condition.
+            mode: ``rewrite`` keeps what is left of each snapshot as another one; ``drop`` keeps nothing of it.
+            dry_run: only tell what would be done.
+            comment: why, such as the number of the request. The condition itself is not kept: it may name somebody.
+            progress: True for a bar; or a function that is told how many snapshots are done.
+
+        Raises:
+            TableNotFound: nothing was ever pinned of it.
+            InvalidInput: the condition cannot be understood.
+            ConcurrentWrite: other processes of this host keep pinning; trying again is safe.
+        """
+        from lakelineage.erasure import forget
+
+        return forget(
+            self._engine,
+            os.fspath(table),
+            where,
+            mode=mode,
+            dry_run=dry_run,
+            comment=comment,
+            progress=progress,
+        )
 
     @property
     def models(self) -> "Models":

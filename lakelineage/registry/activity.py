@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 #: Microseconds after which an act without its row is taken for orphaned.
 GRACE = 60_000_000
-REGISTER, SET_ALIAS, DELETE_ALIAS = "register", "set_alias", "delete_alias"
+REGISTER, SET_ALIAS, DELETE_ALIAS, FORGET = "register", "set_alias", "delete_alias", "forget"
 _RECOVERED = "recorded after the fact: the process that acted ended before it could"
 #: Acts that the history tables know of, oldest first.
 _ACTS = """
@@ -108,6 +108,11 @@ def record(engine: "Engine", act: Act) -> None:
         return _chained(rows, _missing(known, rows, act))
 
     engine.exclusive(ACTIVITY, decide)
+
+
+def note(engine: "Engine", act: Act) -> None:
+    """Write an act whose own record went another way."""
+    engine.exclusive(ACTIVITY, lambda rows: _chained(rows, [act]))
 
 
 def _missing(known: Sequence[dict[str, Any]], rows: "pa.Table", mine: Act) -> list[Act]:

@@ -17,7 +17,7 @@ from lakelineage.snapshots.places import PinnedFile
 from lakelineage.snapshots.retention import Retention, Until
 from lakelineage.snapshots.snapshot import Snapshot, check_columns
 from lakelineage.snapshots.sources import Found, Moment
-from lakelineage.store.source import TableVersion, VersionHead
+from lakelineage.store.source import VersionHead
 
 if TYPE_CHECKING:
     from lakelineage.engine import Engine
@@ -195,7 +195,7 @@ def _prepared(
         sources.refuse_time(version, as_of, "a Snapshot")
         columns = source.columns if columns is None else columns
         where = source.where if where is None else where
-        found = sources.made(_as_table(source), name or source.name, source.origin)
+        found = sources.made(records.as_table(source), name or source.name, source.origin)
     else:
         found = sources.find(engine, source, version, as_of, name)
     snapshot, rows = _at_level(engine, found, level)
@@ -209,11 +209,15 @@ def _prepared(
 def _at_level(engine: "Engine", found: Found, level: Level) -> tuple[Snapshot, Change]:
     """The snapshot at the level that is wanted, and what the lake does not have of it yet."""
     known = _recorded(engine, found.head)
+    if known is not None:
+        records.refuse_erased(engine, known)
     if known is not None and levels.suffices(engine, known, level):
         return known, ()
     made = _snapshot(engine, found)
     if known is None or known.id != made.id:
         known = records.find(engine, made.id)  # from another place, or as other commit times tell
+        if known is not None:
+            records.refuse_erased(engine, known)
     before = () if known is None else known.files
     reached = levels.reach(engine, made, before, level)
     if known is None:
@@ -249,19 +253,4 @@ def _snapshot(engine: "Engine", found: Found) -> Snapshot:
         _engine=engine,
         _files=tuple(PinnedFile(file) for file in table.files),
         _options=table.storage_options,
-    )
-
-
-def _as_table(snapshot: Snapshot) -> TableVersion:
-    return TableVersion(
-        uri=snapshot.table_uri,
-        table_id=snapshot.table_id,
-        version=snapshot.version,
-        committed_at=snapshot.committed_at,
-        schema_json=snapshot.schema_json,
-        partition_columns=snapshot.partition_columns,
-        reader_features=snapshot.reader_features,
-        column_mapping=snapshot.column_mapping,
-        files=tuple(pin.file for pin in snapshot.files),
-        storage_options=snapshot._options,
     )

@@ -7,7 +7,7 @@ snapshot that has them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lakelineage.display.progress import Progress, reporting
 from lakelineage.errors import Conflict
@@ -193,7 +193,7 @@ class Pins(PinList):
             InvalidInput: several runs pin it; say which, or all.
         """
         found = records.loaded(self._engine, snapshot)
-        live = self._pins(found.id, live=True)
+        live = self.live(found.id)
         if not live:
             raise Conflict(f"snapshot {found.id} has no pin that could be released; lake.pins.list(every=True) tells")
         gone = live if every else [_one(found.id, live, run)]
@@ -228,9 +228,13 @@ class Pins(PinList):
             kept = levels.reach(self._engine, found, found.files, Level(Protection.ARCHIVED), tell)
             if kept.files != found.files:
                 self._engine.append((records.file_rows(kept),))
-            pins = self._pins(found.id, live=True) or [Pin(found.id, None, kept.protection, Retention())]
+            pins = self.live(found.id) or [Pin(found.id, None, kept.protection, Retention())]
             self._write([replace(pin, protection=kept.protection) for pin in pins], PINNED, comment)
         return kept
+
+    def live(self, snapshot: str) -> "list[Pin]":
+        """The pins of a snapshot that are neither released nor expired."""
+        return self._pins(snapshot, live=True)
 
     def _pins(self, snapshot: str, live: bool = False) -> "list[Pin]":
         rows = self._engine.query(
@@ -244,21 +248,26 @@ class Pins(PinList):
         ]
 
     def _write(self, pins: Sequence[Pin], status: str, comment: str | None) -> None:
-        actor = current_user()
-        rows: list[Any] = [
-            PINS_HISTORY.row(
-                snapshot_id=pin.snapshot_id,
-                protection=pin.protection,
-                status=status,
-                run_id=pin.run_id,
-                until=pin.retention.until,
-                rule=pin.retention.rule,
-                user_id=actor,
-                comment=comment,
-            )
-            for pin in pins
-        ]
-        self._engine.append((Rows(PINS_HISTORY.name, tuple(rows)),))
+        self._engine.append((state_rows(pins, status, comment),))
+
+
+def state_rows(pins: Sequence[Pin], status: str, comment: str | None = None) -> Rows:
+    """The rows of ``pins_history`` that put pins into a state."""
+    actor = current_user()
+    rows = [
+        PINS_HISTORY.row(
+            snapshot_id=pin.snapshot_id,
+            protection=pin.protection,
+            status=status,
+            run_id=pin.run_id,
+            until=pin.retention.until,
+            rule=pin.retention.rule,
+            user_id=actor,
+            comment=comment,
+        )
+        for pin in pins
+    ]
+    return Rows(PINS_HISTORY.name, tuple(rows))
 
 
 def _one(snapshot: str, pins: "Sequence[Pin]", run: str | None) -> Pin:

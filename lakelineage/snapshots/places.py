@@ -113,15 +113,22 @@ def digests(root: Root, pinned: Pinned, found: Sequence[str]) -> list[str]:
         pinned: the snapshot.
         found: where its files are, as :func:`find` tells.
     """
+    return [files.sha256(content(root, pinned, place)) for place in found]
 
-    def content(place: str) -> Iterator[bytes]:
-        if place.startswith("/"):
-            return files.local_chunks(place)
-        if place.startswith(f"{root.uri}/"):
-            return root.chunks(place.removeprefix(f"{root.uri}/"))
-        return files.chunks(pinned.uri, pinned.options, place)
 
-    return [files.sha256(content(place)) for place in found]
+def content(root: Root, pinned: Pinned, place: str) -> Iterator[bytes]:
+    """The content of a file, in chunks.
+
+    Args:
+        root: the lake.
+        pinned: the snapshot.
+        place: where the file is, as :func:`find` tells.
+    """
+    if place.startswith("/"):
+        return files.local_chunks(place)
+    if place.startswith(f"{root.uri}/"):
+        return root.chunks(place.removeprefix(f"{root.uri}/"))
+    return files.chunks(pinned.uri, pinned.options, place)
 
 
 def kept_places(root: Root, pinned: Pinned, pins: Sequence[PinnedFile]) -> list[str | None]:

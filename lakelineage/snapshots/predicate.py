@@ -52,11 +52,13 @@ class Predicate:
 
     def keep(self, batch: "pa.RecordBatch") -> "pa.RecordBatch":
         """The rows for which the condition is true (not false, not null)."""
-        if not batch.num_rows:
-            return batch
+        return batch.filter(self.holds(batch)) if batch.num_rows else batch
+
+    def holds(self, batch: "pa.RecordBatch") -> "pa.BooleanArray":
+        """For each row, whether the condition is true."""
         frame = _frame(batch.select(list(self.columns)))
         chosen: Any = frame.with_columns(self._expression)[_RESULT].fill_null(False).to_arrow()
-        return batch.filter(chosen)
+        return chosen
 
 
 def parse(text: object, schema: "pa.Schema") -> Predicate:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lakelineage.errors import InvalidInput, SnapshotNotFound
+from lakelineage.errors import InvalidInput, SnapshotErased, SnapshotNotFound
 from lakelineage.model import ids, nodes, validate
 from lakelineage.model.changes import Batch, Row, Rows
 from lakelineage.model.values import Protection, Relation
@@ -52,6 +52,22 @@ def num_rows(table: TableVersion) -> int | None:
         hidden = json.loads(file.deletion_vector)["cardinality"] if file.deletion_vector else 0
         total += file.num_rows - hidden
     return total
+
+
+def as_table(snapshot: Snapshot) -> TableVersion:
+    """A snapshot as the log of its table would tell of it."""
+    return TableVersion(
+        uri=snapshot.table_uri,
+        table_id=snapshot.table_id,
+        version=snapshot.version,
+        committed_at=snapshot.committed_at,
+        schema_json=snapshot.schema_json,
+        partition_columns=snapshot.partition_columns,
+        reader_features=snapshot.reader_features,
+        column_mapping=snapshot.column_mapping,
+        files=tuple(pin.file for pin in snapshot.files),
+        storage_options=snapshot._options,
+    )
 
 
 def snapshot_row(snapshot: Snapshot) -> Rows:
@@ -212,6 +228,33 @@ def loaded(engine: "Reads", snapshot: Snapshot | str) -> Snapshot:
     return load(engine, ids_[0] if ids_ else asked)
 
 
+def refuse_erased(engine: "Reads", snapshot: Snapshot) -> None:
+    """Refuse a snapshot whose rows were forgotten.
+
+    Also where its files are still at their place, and as of a moment before.
+
+    Raises:
+        SnapshotErased: somebody used the right to be forgotten.
+    """
+    found = engine.present.query(
+        "select *, (select sum(num_rows) from erasures where snapshot_id = $id) as forgotten from erasures "
+        "where snapshot_id = $id order by ingested_at desc, writer desc, seq desc limit 1",
+        {"id": snapshot.id},
+    ).to_pylist()
+    if not found:
+        return
+    (row,) = found
+    left = "nothing of it was kept" if row["successor_id"] is None else f"snapshot {row['successor_id']} has the rest"
+    why = f" ({row['comment']})" if row["comment"] else ""
+    raise SnapshotErased(
+        f"snapshot {snapshot.id} of {snapshot.table_uri} (version {snapshot.version}) cannot be read back: "
+        f"{row['forgotten']:,} of its rows were forgotten on {row['ingested_at']:%Y-%m-%d} by "
+        f"{row['user_id']}{why}; {left}",
+        row["successor_id"],
+        row["forgotten"],
+    )
+
+
 def of_version(engine: "Reads", head: VersionHead) -> Snapshot | None:
     """The snapshot of a version of a table; None if the lake has none.
 
@@ -220,7 +263,8 @@ def of_version(engine: "Reads", head: VersionHead) -> Snapshot | None:
     """
     found = engine.query(
         "select snapshot_id from snapshots where table_uri = $uri and table_id = $table and version = $version "
-        "and epoch_us(committed_at) = $committed limit 1",
+        "and epoch_us(committed_at) = $committed "
+        "and snapshot_id not in (select successor_id from erasures where successor_id is not null) limit 1",
         {"uri": head.uri, "table": head.table_id, "version": head.version, "committed": head.committed_at},
     ).to_pylist()
     return find(engine, found[0]["snapshot_id"]) if found else None

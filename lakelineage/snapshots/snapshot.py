@@ -73,6 +73,8 @@ class Snapshot:
     _engine: "Reads | None" = field(default=None, compare=False)
     _files: tuple[places.PinnedFile, ...] | None = field(default=None, compare=False)
     _options: Options = field(default=None, compare=False)
+    #: Read to find rows that are to be forgotten, whatever was forgotten before.
+    _to_forget: bool = field(default=False, compare=False)
 
     def __repr__(self) -> str:
         rows = "" if self.num_rows is None else f", {self.num_rows:,} rows"
@@ -272,6 +274,10 @@ class Snapshot:
         return self._rows().batches(chosen, condition, batch_rows)
 
     def _rows(self) -> reader.Rows:
+        from lakelineage.snapshots import records
+
+        if not self._to_forget:
+            records.refuse_erased(self.lake, self)
         files = self.files
         blocked = types.hindrance(self.schema_json, any(pin.file.deletion_vector for pin in files))
         if blocked is not None:

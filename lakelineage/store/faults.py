@@ -30,6 +30,8 @@ STEPS = (
     "upgrade.between_tables",
     "upgrade.before_mark",
     "upgrade.after",
+    "forget.before_record",
+    "forget.after_record",
 )
 
 

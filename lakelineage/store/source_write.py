@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lakelineage.errors import ConcurrentWrite, StorageFailed, VersionNotFound
 from lakelineage.model import ids
 from lakelineage.model.clock import wall_clock
-from lakelineage.store import forks
+from lakelineage.store import files, forks
 from lakelineage.store.delta import delta_errors
 from lakelineage.store.root import Root, storage_errors
 from lakelineage.store.source import TableVersion, is_delta, resolve
@@ -91,9 +91,11 @@ def _held(root: Root, table: "DeltaTable", uri: str, content: str) -> TableVersi
     if version is None:
         return None
     try:
-        return resolve(uri, root.storage_options, version=version)
+        found = resolve(uri, root.storage_options, version=version)
     except VersionNotFound:
         return None  # its log was cleaned up by hand: write the content once more
+    there = files.states(uri, root.storage_options, [file.path for file in found.files])
+    return found if None not in there else None  # its files were erased: the same
 
 
 def _table(root: Root, folder: str) -> "DeltaTable":

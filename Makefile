@@ -14,7 +14,7 @@ HOLD := pyarrow==25.0.1 deltalake==1.6.3
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports bench reference docs docs-serve constraints clean
+.PHONY: help demo test jars lint format types imports bench reference docs docs-serve constraints clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,8 +22,12 @@ help: ## This list
 demo: $(VENV)/.demo ## Set up, and run the demo on sample_data/ (under a minute after install)
 	$(BIN)/lakelineage demo
 
-test: $(VENV)/.dev ## Set up, and run all tests (ARGS="-k name" for some)
+test: $(VENV)/.dev jars ## Set up, and run all tests (ARGS="-k name" for some)
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+# 3: there is no Java or no Maven, and the tests on Spark are skipped. Where there are, a failing download fails here.
+jars: $(VENV)/.dev ## Delta Lake for the tests on Spark, got by Maven once
+	@$(BIN)/python tests/jars.py || [ $$? -eq 3 ]
 
 lint: $(VENV)/.dev ## Style rules
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from lakelineage import Lake
     from lakelineage.engine import Engine
 
@@ -129,6 +132,37 @@ def start(tmp_path: Path) -> Iterator[Start]:
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[SparkSession]":
+    """Spark with Delta Lake, in local mode; one session for all tests of a process."""
+    found = subprocess.run([sys.executable, str(ROOT / "tests" / "jars.py")], stdout=subprocess.PIPE, text=True)
+    if found.returncode == 3:
+        pytest.skip(found.stdout.strip())
+    assert found.returncode == 0, "the download of the jars failed; what Maven says is above"
+    settings = {
+        "spark.jars": found.stdout.strip(),
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),
+        "spark.sql.session.timeZone": "UTC",
+        "spark.driver.host": "127.0.0.1",
+        # Many small tables: what Spark does for large ones only takes time.
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.shuffle.partitions": "1",
+        "spark.databricks.delta.snapshotPartitions": "1",
+        "spark.databricks.delta.retentionDurationCheck.enabled": "false",
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pyspark's own imports
+        from pyspark.sql import SparkSession
+
+        session = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    yield session
+    session.stop()
 
 
 def finished(process: "subprocess.Popen[str]", timeout: float = 120.0) -> str:

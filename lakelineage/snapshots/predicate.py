@@ -60,6 +60,16 @@ class Predicate:
         chosen: Any = frame.with_columns(self._expression)[_RESULT].fill_null(False).to_arrow()
         return chosen
 
+    def keep_lazy(self, rows: "pl.LazyFrame") -> "pl.LazyFrame":
+        """As :meth:`keep`, for rows that Polars reads."""
+        import polars as pl
+
+        kinds = rows.collect_schema()
+        zoned = [name for name in self.columns if isinstance(kind := kinds[name], pl.Datetime) and kind.time_zone]
+        plain = rows.with_columns(pl.col(zoned).dt.replace_time_zone(None)) if zoned else rows
+        kept = plain.filter(self._expression)
+        return kept.with_columns(pl.col(zoned).dt.replace_time_zone("UTC")) if zoned else kept
+
 
 def parse(text: object, schema: "pa.Schema") -> Predicate:
     """Check a condition against a schema, with the engine that will judge the rows.

@@ -1,6 +1,5 @@
 """A pinned version of a table, and its rows in every form."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -8,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import InvalidInput
 from lakelineage.model import ids
-from lakelineage.snapshots import places, reader, types
+from lakelineage.snapshots import engines, places, reader, types
 from lakelineage.snapshots import predicate as predicates
+from lakelineage.snapshots.engines import BATCH_ROWS
+from lakelineage.snapshots.stored import without_columns
 from lakelineage.store.source import Options, is_local
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from lakelineage.engine import Reads
-
-#: Rows of a batch when nothing else is said.
-BATCH_ROWS = 65_536
 
 
 @dataclass(frozen=True, repr=False)
@@ -125,44 +123,22 @@ class Snapshot:
             InvalidInput: no such column, a condition that cannot be understood, or a table feature that this version
                 cannot read faithfully.
         """
-        import pyarrow as pa
-
-        return pa.Table.from_batches(self._batches(columns, where, BATCH_ROWS), self._schema_of(self._chosen(columns)))
+        chosen = self._chosen(columns)
+        return self._rows().table(chosen, self._condition(where))
 
     def to_polars(self, columns: Sequence[str] | None = None, where: str | None = None) -> "pl.DataFrame":
         """The rows as a Polars frame. Arguments and errors as in :meth:`to_arrow`."""
-        import polars as pl
-
-        frame: Any = pl.from_arrow(self.to_arrow(columns, where))
-        return frame  # type: ignore[no-any-return]
+        chosen = self._chosen(columns)
+        return engines.polars_frame(self._rows(), chosen, self._condition(where))
 
     def to_pandas(self, columns: Sequence[str] | None = None, where: str | None = None) -> "pd.DataFrame":
         """The rows as a pandas frame. Arguments and errors as in :meth:`to_arrow`."""
         return self.to_arrow(columns, where).to_pandas()
 
     def scan(self, columns: Sequence[str] | None = None, where: str | None = None) -> "pl.LazyFrame":
-        """The rows as a Polars lazy frame, read in batches when it is collected; errors of files come then."""
-        import polars as pl
-        from polars.io.plugins import register_io_source
-
+        """The rows as a Polars lazy frame: the files are found and checked now, and read when it is collected."""
         chosen = self._chosen(columns)
-        condition = self._condition(where)
-        empty: Any = pl.from_arrow(self._schema_of(chosen).empty_table())
-
-        def read(
-            wanted: list[str] | None, rows: "pl.Expr | None", limit: int | None, batch_size: int | None
-        ) -> "Iterator[pl.DataFrame]":
-            left = limit
-            for batch in self._stream(chosen if wanted is None else wanted, condition, batch_size or BATCH_ROWS):
-                frame: Any = pl.from_arrow(batch)
-                frame = frame if rows is None else frame.filter(rows)
-                frame = frame if left is None else frame.head(left)
-                left = None if left is None else left - frame.height
-                yield frame
-                if left == 0:
-                    return
-
-        return register_io_source(read, schema=empty.schema)
+        return engines.polars_scan(self._rows(), chosen, self._condition(where))
 
     def to_batches(
         self, batch_size: int = BATCH_ROWS, columns: Sequence[str] | None = None, where: str | None = None
@@ -198,14 +174,8 @@ class Snapshot:
         """
         chosen = self._chosen(columns)
         condition = self._condition(where)
-        if condition is None:
-            found = self._rows()
-            found.check_files()
-            if name is None:
-                return con.from_arrow(found.only(chosen))
-            con.register(name, found.only(chosen))
-            return con.table(name)
-        return self._to_temporary_table(con, name or f"snapshot_{ids.new_id()}", chosen, condition)
+        base = f"snapshot_{ids.digest([self.id, *chosen, condition.text if condition else ''])[:16]}"
+        return engines.duckdb_relation(con, name, self._rows(), chosen, condition, base)
 
     def to_spark(self, spark: "SparkSession", columns: Sequence[str] | None = None, where: str | None = None) -> Any:
         """The rows as a Spark DataFrame, in no certain order.
@@ -227,34 +197,17 @@ class Snapshot:
         """
         if not is_local(self.table_uri):
             raise InvalidInput(f"to_spark does not reach object stores yet ({self.table_uri}); use to_arrow")
-        chosen = self._chosen(columns)
-        if self._condition(where) is not None:
-            return spark.createDataFrame(self.to_arrow(columns, where))
-        from lakelineage.query.spark.files import read_files
-
-        found = self._rows()
-        found.check_files()
-        files: dict[tuple[tuple[str, str | None], ...], list[str]] = {}
-        for place, pin in zip(found.dataset.files, self.files, strict=True):
-            files.setdefault(pin.file.partition_values, []).append(place)
-        return read_files(spark, self.schema_json, files).select([f"`{name.replace('`', '``')}`" for name in chosen])
-
-    def _to_temporary_table(self, con: Any, name: str, chosen: list[str], condition: predicates.Predicate) -> Any:
-        import pyarrow as pa
-
-        stream = self._stream(chosen, condition, BATCH_ROWS)
-        incoming = f"incoming_{ids.new_id()}"
-        con.register(incoming, pa.RecordBatchReader.from_batches(self._schema_of(chosen), stream))
-        try:
-            quoted = '"' + name.replace('"', '""') + '"'
-            con.execute(f"create or replace temporary table {quoted} as select * from {incoming}")
-        finally:
-            con.unregister(incoming)
-        return con.table(quoted if re.search(r"\W", name) else name)
+        chosen, condition = self._chosen(columns), self._condition(where)
+        return engines.spark_frame(spark, self._rows(), self.schema_json, chosen, condition)
 
     def _chosen(self, columns: Sequence[str] | None) -> list[str]:
+        self._check_features()
         given = self.columns if columns is None else columns
-        return self.table_schema.names if given is None else list(check_columns(given, self.table_schema))
+        return (
+            self.table_schema.names
+            if given is None
+            else list(check_columns(given, self.table_schema, may_be_none=True))
+        )
 
     def _condition(self, where: str | None) -> predicates.Predicate | None:
         text = self.where if where is None else where
@@ -264,9 +217,6 @@ class Snapshot:
         import pyarrow as pa
 
         return pa.schema([self.table_schema.field(name) for name in columns])
-
-    def _batches(self, columns: Sequence[str] | None, where: str | None, batch_rows: int) -> "Iterator[pa.RecordBatch]":
-        return self._stream(self._chosen(columns), self._condition(where), batch_rows)
 
     def _stream(
         self, chosen: Sequence[str], condition: predicates.Predicate | None, batch_rows: int
@@ -278,14 +228,12 @@ class Snapshot:
 
         if not self._to_forget:
             records.refuse_erased(self.lake, self)
-        files = self.files
-        blocked = types.hindrance(self.schema_json, any(pin.file.deletion_vector for pin in files))
+        return reader.rows(self.lake.root, self.pinned(), self.schema_json, self.column_mapping)
+
+    def _check_features(self) -> None:
+        blocked = types.hindrance(self.reader_features)
         if blocked is not None:
-            raise InvalidInput(
-                f"version {self.version} of {self.table_uri} is pinned, but lakelineage cannot read it back yet: it "
-                f"uses {blocked}"
-            )
-        return reader.rows(self.lake.root, self.pinned(files), self.table_schema)
+            raise InvalidInput(f"version {self.version} of {self.table_uri} is pinned, but it uses {blocked}")
 
     def check_files(self) -> None:
         """Look whether all its files are there, and by their footers have the rows that were pinned.
@@ -307,8 +255,13 @@ class Snapshot:
         return self._engine
 
 
-def check_columns(columns: Sequence[str], schema: "pa.Schema") -> tuple[str, ...]:
+def check_columns(columns: Sequence[str], schema: "pa.Schema", *, may_be_none: bool = False) -> tuple[str, ...]:
     """The columns, if the schema has them all.
+
+    Args:
+        columns: names.
+        schema: of the table.
+        may_be_none: whether an empty list is fine: rows without columns, which can be counted.
 
     Raises:
         InvalidInput: not a list of names, empty, repeated or unknown.
@@ -319,7 +272,7 @@ def check_columns(columns: Sequence[str], schema: "pa.Schema") -> tuple[str, ...
     unknown = [name for name in chosen if name not in schema.names]
     if unknown:
         raise InvalidInput(f"the table has no columns {unknown}; it has {schema.names}")
-    if not chosen or len(set(chosen)) < len(chosen):
+    if not (chosen or may_be_none) or len(set(chosen)) < len(chosen):
         raise InvalidInput(f"columns {list(chosen)} must name at least one column, and none twice")
     return chosen
 
@@ -335,8 +288,8 @@ def _rebatched(batches: "Iterator[pa.RecordBatch]", size: int) -> "Iterator[pa.R
         while count >= size:
             table = pa.Table.from_batches(waiting)
             yield _joined(table.slice(0, size))
-            waiting = table.slice(size).to_batches()
             count -= size
+            waiting = table.slice(size).to_batches() if table.num_columns else [without_columns(count)]
     if count:
         yield _joined(pa.Table.from_batches(waiting))
 
@@ -344,4 +297,6 @@ def _rebatched(batches: "Iterator[pa.RecordBatch]", size: int) -> "Iterator[pa.R
 def _joined(table: "pa.Table") -> "pa.RecordBatch":
     import pyarrow as pa
 
+    if not table.num_columns:
+        return without_columns(table.num_rows)
     return pa.RecordBatch.from_arrays([pa.concat_arrays(c.chunks) for c in table.columns], schema=table.schema)

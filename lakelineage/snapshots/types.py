@@ -3,7 +3,7 @@
 import datetime as dt
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +31,15 @@ def arrow_schema(schema_json: str) -> "pa.Schema":
 def _field(field: Mapping[str, Any]) -> "pa.Field":
     import pyarrow as pa
 
-    return pa.field(field["name"], _arrow(field["type"], field["name"]), nullable=field["nullable"])
+    return pa.field(field["name"], arrow_type(field["type"], field["name"]), nullable=field["nullable"])
 
 
-def _arrow(kind: Any, column: str) -> "pa.DataType":
+def arrow_type(kind: Any, column: str) -> "pa.DataType":
+    """The Arrow type of a Delta type as a schema has it.
+
+    Raises:
+        InvalidInput: a type that this version cannot read, with the column.
+    """
     import pyarrow as pa
 
     if isinstance(kind, str):
@@ -42,11 +47,11 @@ def _arrow(kind: Any, column: str) -> "pa.DataType":
     if kind["type"] == "struct":
         return pa.struct([_field(field) for field in kind["fields"]])
     if kind["type"] == "array":
-        element = _arrow(kind["elementType"], column)
+        element = arrow_type(kind["elementType"], column)
         return pa.list_(pa.field("element", element, nullable=kind["containsNull"]))
     if kind["type"] == "map":
-        value = pa.field("value", _arrow(kind["valueType"], column), nullable=kind["valueContainsNull"])
-        return pa.map_(_arrow(kind["keyType"], column), value)
+        value = pa.field("value", arrow_type(kind["valueType"], column), nullable=kind["valueContainsNull"])
+        return pa.map_(arrow_type(kind["keyType"], column), value)
     raise InvalidInput(f"column {column!r} has the Delta type {kind!r}, which lakelineage cannot read")
 
 
@@ -76,15 +81,22 @@ def _primitive(kind: str, column: str) -> "pa.DataType":
     return types[kind]
 
 
-def hindrance(schema_json: str, has_deletion_vectors: bool) -> str | None:
-    """The table feature that keeps a version from being read faithfully; None if there is none."""
-    if has_deletion_vectors:
-        return "deletion vectors (rewrite the table with REORG TABLE … APPLY (PURGE), then pin it again)"
-    if '"delta.columnMapping.physicalName"' in schema_json:
-        return "column mapping (copy it to a table without delta.columnMapping.mode, then pin that)"
-    if '"delta.typeChanges"' in schema_json:
-        return "type widening (rewrite the table with REORG TABLE … APPLY (UPGRADE UNIFORM) or a copy, then pin that)"
-    return None
+#: What tables ask of their readers, and what this version does or need not do.
+_READABLE = {"columnMapping", "deletionVectors", "timestampNtz", "typeWidening", "typeWidening-preview"}
+_OF_THE_LOG = {"v2Checkpoint", "vacuumProtocolCheck"}
+
+
+def hindrance(features: Iterable[str]) -> str | None:
+    """The table features that keep a version from being read faithfully, as words; None if there is none.
+
+    Args:
+        features: reader features of the table's protocol.
+    """
+    unknown = sorted(set(features) - _READABLE - _OF_THE_LOG)
+    if not unknown:
+        return None
+    named = ", ".join(unknown)
+    return f"{named}, which lakelineage cannot read; copy it to a table without {named}, then pin that"
 
 
 def partition_scalar(text: str | None, kind: "pa.DataType", column: str) -> "pa.Scalar":

@@ -5,6 +5,7 @@ Lake tables are in :mod:`lakelineage.store.delta`; how managed tables are writte
 """
 
 import datetime as dt
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 Options = Mapping[str, str] | None
+_PHYSICAL_NAME = "delta.columnMapping.physicalName"
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,13 +290,33 @@ def _describe(table: "DeltaTable", head: VersionHead) -> TableVersion:
         table_id=head.table_id,
         version=head.version,
         committed_at=head.committed_at,
-        schema_json=table.schema().to_json(),
+        schema_json=_in_one_order(table.schema().to_json()),
         partition_columns=partition_columns,
         files=tuple(sorted(_files(table, place, options, partition_columns, features), key=lambda f: f.path)),
         reader_features=features,
         column_mapping=_mapping_mode(metadata.configuration),
         storage_options=options,
     )
+
+
+def _in_one_order(schema_json: str) -> str:
+    """The schema with the metadata of its fields sorted: the engine gives them in another order each time."""
+
+    def sorted_keys(value: Any) -> Any:
+        return json.loads(json.dumps(value, sort_keys=True))
+
+    def ordered(value: Any) -> Any:
+        if isinstance(value, list):
+            return [ordered(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        return {
+            k: json.loads(json.dumps(v, sort_keys=True)) if k == "metadata" else ordered(v) for k, v in value.items()
+        }
+
+    if '"metadata":{"' not in schema_json:
+        return schema_json
+    return json.dumps(ordered(json.loads(schema_json)), ensure_ascii=False, separators=(",", ":"))
 
 
 def _mapping_mode(configuration: Mapping[str, str | None]) -> str | None:
@@ -323,12 +345,22 @@ def _files(
     if not _needs_log(actions.schema, files, features):
         return files
     log = source_log.adds(place, options, table.version(), filesystem)
-    return [_exact(file, partition_columns, log, place) for file in files]
+    stored = _stored_names(table)
+    return [_exact(file, {name: stored.get(name, name) for name in partition_columns}, log, place) for file in files]
+
+
+def _stored_names(table: "DeltaTable") -> dict[str, str]:
+    """Column → the name that files and partition values have for it, where that is another (column mapping)."""
+    fields = table.schema().fields
+    return {f.name: f.metadata[_PHYSICAL_NAME] for f in fields if _PHYSICAL_NAME in f.metadata}
 
 
 def _needs_log(schema: Any, files: list[DataFile], features: tuple[str, ...]) -> bool:
-    """Whether the engine's answer may be inexact: it makes '' and null one, and is silent on deletion vectors."""
-    if "deletionVectors" in features or "columnMapping" in features:
+    """Whether the engine's answer may be inexact.
+
+    It makes '' and null one, is silent on deletion vectors, and may not know values of a type before it was widened.
+    """
+    if {"deletionVectors", "columnMapping", "typeWidening", "typeWidening-preview"} & set(features):
         return True
     if "partition" not in schema.names:
         return False
@@ -339,14 +371,14 @@ def _needs_log(schema: Any, files: list[DataFile], features: tuple[str, ...]) ->
 
 
 def _exact(
-    file: DataFile, partition_columns: tuple[str, ...], log: Mapping[str, Mapping[str, Any]], place: str
+    file: DataFile, stored_names: Mapping[str, str], log: Mapping[str, Mapping[str, Any]], place: str
 ) -> DataFile:
     add = log.get(file.path)
     if add is None:
         raise StorageFailed(f"the log of {place} has no entry for {file.path}; check that its _delta_log is complete")
     values = dict(add["partitionValues"] or {})
     known = dict(file.partition_values)
-    exact = tuple((name, values[name] if name in values else known[name]) for name in partition_columns)
+    exact = tuple((name, values.get(stored, known[name])) for name, stored in stored_names.items())
     return DataFile(file.path, file.size, exact, source_log.deletion_vector(add), file.num_rows)
 
 

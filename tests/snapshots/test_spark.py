@@ -1,7 +1,6 @@
 """What a snapshot hands to Spark is what it hands to everyone. Real Spark, in local mode."""
 
 import datetime as dt
-import shutil
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,27 +13,14 @@ from lakelineage.engine import Engine
 from lakelineage.snapshots import pin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pyspark.sql import SparkSession
 
 pytestmark = [
-    pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java, and there is none on the PATH"),
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # pyspark's own imports
+    pytest.mark.filterwarnings("ignore::FutureWarning"),  # pyspark on pandas 3
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # sockets that pyspark leaves to its end
 ]
-
-
-@pytest.fixture(scope="module")
-def spark() -> "Iterator[SparkSession]":
-    from pyspark.sql import SparkSession
-
-    builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
-    builder = builder.config("spark.sql.shuffle.partitions", "2").config("spark.sql.session.timeZone", "UTC")
-    session = builder.config("spark.driver.host", "127.0.0.1").getOrCreate()
-    yield session
-    session.stop()
 
 
 def odd_table(folder: Path) -> str:

@@ -1,0 +1,1 @@
+"""Polars as an engine over data files."""

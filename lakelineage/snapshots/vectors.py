@@ -1,0 +1,90 @@
+"""Deletion vectors: which rows of a data file a version of its table does not have.
+
+Source: Delta transaction log protocol, "Deletion Vector Format" and "Deletion Vector Descriptor Schema".
+"""
+
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from uuid import UUID
+
+from lakelineage.errors import SnapshotLost
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: Marks the portable form of a 64-bit Roaring bitmap; the protocol knows no other.
+_MAGIC = (1681511377).to_bytes(4, "little")
+#: ZeroMQ's variant of base 85.
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+_ENCODED_UUID = 20
+
+
+def file_of(descriptor: str) -> str | None:
+    """Path of the file that holds a vector, as a log names files; None for a vector that is in the log itself.
+
+    Args:
+        descriptor: JSON, as the log has it.
+    """
+    vector = json.loads(descriptor)
+    text = vector["pathOrInlineDv"]
+    if vector["storageType"] == "i":
+        return None
+    if vector["storageType"] == "p":
+        return str(text)
+    if vector["storageType"] == "u":
+        prefix, encoded = text[:-_ENCODED_UUID], text[-_ENCODED_UUID:]
+        name = f"deletion_vector_{UUID(bytes=_base85(encoded))}.bin"
+        return f"{quote(prefix)}/{name}" if prefix else name
+    raise SnapshotLost(f"the deletion vector {descriptor} is stored in a way that the Delta protocol does not name")
+
+
+def positions(descriptor: str, read: "Callable[[str], bytes]") -> "NDArray[np.int64]":
+    """Positions, from 0, of the rows that a vector hides; ascending.
+
+    Args:
+        descriptor: JSON, as the log has it.
+        read: gives the content of the vector's file, by the path of :func:`file_of`.
+
+    Raises:
+        SnapshotLost: the vector's file is not what was pinned.
+    """
+    import numpy as np
+    from pyroaring import BitMap64
+
+    vector = json.loads(descriptor)
+    path = file_of(descriptor)
+    data = (
+        _base85(vector["pathOrInlineDv"])[: vector["sizeInBytes"]] if path is None else _cut(read(path), vector, path)
+    )
+    if data[:4] != _MAGIC:
+        raise SnapshotLost(f"the deletion vector {descriptor} has an unknown format ({data[:4].hex()})")
+    found: NDArray[np.int64] = np.asarray(BitMap64.deserialize(data[4:]).to_array(), dtype=np.int64)
+    if len(found) != vector["cardinality"]:
+        raise SnapshotLost(f"the deletion vector {descriptor} hides {len(found)} rows, not those that it tells of")
+    return found
+
+
+def _cut(content: bytes, vector: Mapping[str, Any], path: str) -> bytes:
+    """A vector from its file: size, vector and checksum, the numbers in big-endian order."""
+    start = vector.get("offset") or 0
+    size = vector["sizeInBytes"]
+    data = content[start + 4 : start + 4 + size]
+    told = int.from_bytes(content[start : start + 4], "big")
+    checksum = int.from_bytes(content[start + 4 + size : start + 8 + size], "big")
+    if told != size or len(data) < size or zlib.crc32(data) != checksum:
+        raise SnapshotLost(f"the file {path} does not hold the deletion vector that was pinned", (path,))
+    return data
+
+
+def _base85(text: str) -> bytes:
+    data = bytearray()
+    for start in range(0, len(text), 5):
+        number = 0
+        for digit in text[start : start + 5]:
+            number = number * 85 + _DIGITS.index(digit)
+        data += number.to_bytes(4, "big")
+    return bytes(data)

@@ -74,7 +74,10 @@ def _keeps(snapshot: Snapshot, pin: PinnedFile, where: str) -> "pa.BooleanArray"
     judge = predicate.parse(where, snapshot.table_schema)
     batches = only(snapshot, [pin]).to_batches(_BATCH, columns=list(judge.columns))
     judged: Any = pa.concat_arrays([pa.array([], pa.bool_()), *map(judge.holds, batches)])
-    return pc.invert(judged)
+    stays = pc.invert(judged)
+    if pin.file.deletion_vector is None:
+        return stays
+    return pc.and_(stays, snapshot.visible(pin, len(stays)))
 
 
 def _filtered(old: Path, new: Path, stays: "pa.BooleanArray") -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import InvalidInput, SnapshotLost
 from lakelineage.model.values import Protection
-from lakelineage.snapshots import archive, places, records
+from lakelineage.snapshots import archive, places, records, vectors
 from lakelineage.snapshots.archive import Source, Wanted
 from lakelineage.snapshots.places import PinnedFile
 from lakelineage.store import files, locks
@@ -157,7 +157,8 @@ def reach(
             if pin.file.path not in kept
         ]
         found = _archived(engine, snapshot, found, wanted, level.protection is Protection.ARCHIVED, told)
-    is_kept = all(pin.kept_as is not None for pin in found) and bool(found)
+        found = _with_vectors(engine, snapshot, found, level.protection is Protection.ARCHIVED)
+    is_kept = all(_is_kept(pin) for pin in found) and bool(found)
     reached = Protection.ARCHIVED if is_kept else Protection.REFERENCE
     return replace(snapshot, protection=reached.value, _files=found)
 
@@ -167,6 +168,32 @@ def _kept_before(engine: "Engine", pinned: places.Pinned) -> set[str]:
     pins = [pin for pin in pinned.files if pin.kept_as is not None]
     found = places.kept_places(engine.root, pinned, pins)
     return {pin.file.path for pin, place in zip(pins, found, strict=True) if place is not None}
+
+
+def _vector(pin: PinnedFile) -> str | None:
+    """Path of the file that holds a file's deletion vector; None if it has none, or its log holds it."""
+    return None if pin.file.deletion_vector is None else vectors.file_of(pin.file.deletion_vector)
+
+
+def _is_kept(pin: PinnedFile) -> bool:
+    return pin.kept_as is not None and (pin.vector_kept_as is not None or _vector(pin) is None)
+
+
+def _with_vectors(
+    engine: "Engine", snapshot: "Snapshot", pins: tuple[PinnedFile, ...], copy: bool
+) -> tuple[PinnedFile, ...]:
+    """The files with their deletion vectors kept; several vectors are in one file."""
+    paths = sorted({path for pin in pins if pin.vector_kept_as is None and (path := _vector(pin)) is not None})
+    if not paths:
+        return pins
+    there = files.states(snapshot.table_uri, snapshot._options, paths)
+    wanted = [Wanted(path, 0 if state is None else state.size, state) for path, state in zip(paths, there, strict=True)]
+    source = Source(snapshot.table_uri, snapshot._options, snapshot.table_id)
+    made = archive.keep(engine.root, source, wanted, copy) or {}
+    return tuple(
+        replace(pin, vector_kept_as=made[path].kept_as) if (path := _vector(pin)) in made and path else pin
+        for pin in pins
+    )
 
 
 def _archived(

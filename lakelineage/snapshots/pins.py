@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lakelineage.display.progress import Progress, reporting
-from lakelineage.errors import Conflict
+from lakelineage.errors import Conflict, SnapshotLost
 from lakelineage.model.changes import Rows
 from lakelineage.model.values import Protection
 from lakelineage.snapshots import levels, places, records, retention
@@ -134,11 +134,22 @@ def _checked(reads: "Reads", pins: "pa.Table") -> "pa.Table":
 def where_read(snapshot: Snapshot) -> str | None:
     """Where a snapshot's files are now: table, archive or both; None if some are lost."""
     found = places.look(snapshot.lake.root, snapshot.pinned())
-    if None in found:
+    if None in found or not _has_vectors(snapshot):
         return None
     kept = {snapshot.lake.root.child(pin.kept_as) for pin in snapshot.files if pin.kept_as}
     sources = {"archive" if place in kept else "table" for place in found}
     return "both" if len(sources) > 1 else next(iter(sources), "table")
+
+
+def _has_vectors(snapshot: Snapshot) -> bool:
+    """Whether the deletion vectors of its files, if it has some, are there."""
+    if all(pin.file.deletion_vector is None for pin in snapshot.files):
+        return True
+    try:
+        snapshot.check_files()
+    except SnapshotLost:
+        return False
+    return True
 
 
 class Pins(PinList):

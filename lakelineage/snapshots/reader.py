@@ -239,6 +239,21 @@ def rows(root: Root, pinned: Pinned, schema_json: str, mapping: str | None) -> R
     return Rows(tuple(found), columns, types.arrow_schema(schema_json), label)
 
 
+def visible(root: Root, pinned: Pinned, pin: PinnedFile, count: int) -> "pa.BooleanArray":
+    """Which of the ``count`` rows of a file its deletion vector does not hide.
+
+    Raises:
+        SnapshotLost: the vector is gone or damaged.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    mask = np.ones(count, dtype=bool)
+    mask[_Hidden(root, pinned).of(pin)] = False
+    found: Any = pa.array(mask)
+    return found
+
+
 class _Stores:
     """Arrow's file systems of the places that :func:`find` gives."""
 

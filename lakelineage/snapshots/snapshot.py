@@ -235,6 +235,10 @@ class Snapshot:
         if blocked is not None:
             raise InvalidInput(f"version {self.version} of {self.table_uri} is pinned, but it uses {blocked}")
 
+    def visible(self, pin: places.PinnedFile, count: int) -> "pa.BooleanArray":
+        """Which of the ``count`` rows of a file its deletion vector does not hide."""
+        return reader.visible(self.lake.root, self.pinned([pin]), pin, count)
+
     def check_files(self) -> None:
         """Look whether all its files are there, and by their footers have the rows that were pinned.
 

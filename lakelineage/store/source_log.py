@@ -89,7 +89,7 @@ def deletion_vector(add: Add) -> str | None:
 
 
 def actions(fs: "pafs.FileSystem", path: str) -> Iterator[Mapping[str, Any]]:
-    """The actions of a commit, each an object of one name: ``add``, ``remove``, ``cdc``, ``metaData``, …"""
+    """The actions of a commit, each an object of one name: ``add``, ``remove``, ``cdc``, ``metaData`` and others."""
     with fs.open_input_file(path) as file:
         for line in bytes(file.read()).split(b"\n"):  # not str.splitlines, which also splits at U+0085 and others
             if line.strip():

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from lakelineage.query.duckdb.workspace import Workspace, listed, literal, quoted, refusal
+from lakelineage.query.duckdb.session import text
+from lakelineage.query.duckdb.workspace import Workspace, listed, quoted, refusal
 
 #: The greatest whole number up to which every one is a double.
 _LAST_EXACT = 2**53
+#: Rows of each side by which it is judged whether they stand at the same places.
+_SAMPLE = 20_000
 
 
 class Kind(IntEnum):
@@ -82,12 +85,48 @@ def cancel(work: Workspace, parts: Sequence[Part], types: Sequence[str]) -> None
         types: of the common columns.
     """
     columns = [f"c{i}" for i in range(len(types))]
-    rows = " UNION ALL ".join(part.select(types) for part in parts)
-    rows = rows or f"SELECT {listed([f'CAST(NULL AS {t}) AS c{i}' for i, t in enumerate(types)])}, 0 AS s WHERE false"
+    empty = f"SELECT {listed([f'CAST(NULL AS {t}) AS c{i}' for i, t in enumerate(types)])}, 0 AS s WHERE false"
+    rows = _all(parts, types) or empty
+    rest = _unlike_in_place(work, parts, types)
     work.execute(
-        f"CREATE TABLE net AS SELECT {listed(columns)}, CAST(sum(s) AS BIGINT) AS n FROM ({rows}) "
-        f"GROUP BY {listed(columns)} HAVING n <> 0"
+        f"CREATE TABLE net AS SELECT {listed(columns)}, count(*) FILTER (s > 0) - count(*) FILTER (s < 0) AS n "
+        f"FROM ({rest or rows}) GROUP BY {listed(columns)} HAVING n <> 0"
     )
+    work.execute("DROP TABLE IF EXISTS rest")
+
+
+def _all(parts: Sequence[Part], types: Sequence[str]) -> str:
+    return " UNION ALL ".join(part.select(types) for part in parts)
+
+
+def _unlike_in_place(work: Workspace, parts: Sequence[Part], types: Sequence[str]) -> str | None:
+    """Cancel equal rows that stand at the same place of both sides, which takes a fifth of the time of grouping.
+
+    A file that was rewritten for an update has its rows where they were. Which of equal rows cancel does not matter,
+    so this needs no promise about the order; a sample tells whether it is worth it.
+
+    Returns:
+        SQL of what is left; None if it is not worth it.
+    """
+    sides = [[part for part in parts if part.sign == sign] for sign in (-1, 1)]
+    if any(part.change_data for part in parts) or not all(sides):
+        return None
+    a, b = (f"SELECT *, true AS there FROM ({_all(side, types)})" for side in sides)
+    # ``there`` is null beyond the end of the shorter side, where every column is null, too.
+    unlike = " OR ".join(f"a.{c} IS DISTINCT FROM b.{c}" for c in [*(f"c{i}" for i in range(len(types))), "there"])
+    sample = f"({a} LIMIT {_SAMPLE}) AS a POSITIONAL JOIN ({b} LIMIT {_SAMPLE}) AS b"
+    [(number, differing)] = work.rows(f"SELECT count(*), count(*) FILTER ({unlike}) FROM {sample}")
+    if differing * 2 > number:
+        return None
+    told = [f"{side}.c{i} AS {side}{i}" for side in "ab" for i in range(len(types))]
+    flags = "a.there AS in_a, b.there AS in_b"
+    paired = f"({a}) AS a POSITIONAL JOIN ({b}) AS b"
+    work.execute(f"CREATE TABLE rest AS SELECT {listed([*told, flags])} FROM {paired} WHERE {unlike}")
+    back = [
+        f"SELECT {listed([f'{side}{i} AS c{i}' for i in range(len(types))])}, {sign} AS s FROM rest WHERE in_{side}"
+        for side, sign in (("a", -1), ("b", 1))
+    ]
+    return " UNION ALL ".join(back)
 
 
 def count(work: Workspace, parts: Sequence[Part]) -> tuple[int, int]:
@@ -130,7 +169,8 @@ def pair(work: Workspace, keys: Sequence[int], width: int) -> None:
     else:
         both = listed([*a, *b])
         kind = f"CAST(CASE WHEN n < 0 THEN {Kind.REMOVED} ELSE {Kind.ADDED} END AS TINYINT)"
-        rows = f"SELECT kind, * EXCLUDE (kind, copy) FROM (SELECT {kind} AS kind, {both}, unnest(range(abs(n))) AS copy FROM net)"
+        copies = f"SELECT {kind} AS kind, {both}, unnest(range(abs(n))) AS copy FROM net"
+        rows = f"SELECT * EXCLUDE (copy) FROM ({copies})"
     work.execute(f"CREATE TABLE changes AS {rows}")
     work.execute("DROP TABLE net")
 
@@ -169,7 +209,11 @@ def both_sides(kinds: Sequence[Kind], names: Sequence[str], keys: Sequence[int],
         cells += [f"a{i}", f"b{i}"] if flat and i not in keys else [either]
         order += [either] if i in keys or not keys else []
     if flat:
-        tests = [f"CASE WHEN a{i} IS DISTINCT FROM b{i} THEN {literal(names[i])} END" for i in range(len(names)) if i not in keys]
+        tests = [
+            f"CASE WHEN a{i} IS DISTINCT FROM b{i} THEN {text(names[i])} END"
+            for i in range(len(names))
+            if i not in keys
+        ]
         differing = f"list_filter(CAST([{listed(tests)}] AS VARCHAR[]), lambda v: v IS NOT NULL)"
         cells.append(f"CASE WHEN kind = {Kind.CHANGED} THEN {differing} END")
     # Without names of their own, equal expressions would share one.
@@ -179,4 +223,4 @@ def both_sides(kinds: Sequence[Kind], names: Sequence[str], keys: Sequence[int],
 
 
 def _named(kinds: Sequence[Kind]) -> str:
-    return "CASE kind " + " ".join(f"WHEN {k} THEN {literal(k.name.lower())}" for k in kinds) + " END"
+    return "CASE kind " + " ".join(f"WHEN {k} THEN {text(k.name.lower())}" for k in kinds) + " END"

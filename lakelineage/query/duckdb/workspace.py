@@ -1,4 +1,4 @@
-"""A DuckDB database of its own, for work that may be larger than memory: what does not fit goes to a temporary folder."""
+"""A DuckDB database of its own, for work that may be larger than memory: it spills to a temporary folder."""
 
 import os
 import shutil
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import InvalidInput, SnapshotLost, StorageFull
+from lakelineage.query.duckdb.session import text
 
 if TYPE_CHECKING:
     import duckdb
@@ -110,7 +111,7 @@ class Workspace:
 
     def release(self, name: str) -> None:
         """Let go of a relation that was handed over by a name: a view, or a temporary table."""
-        kinds = self.rows(f"SELECT table_type FROM information_schema.tables WHERE table_name = {literal(name)}")
+        kinds = self.rows(f"SELECT table_type FROM information_schema.tables WHERE table_name = {text(name)}")
         for (kind,) in kinds:
             self.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {quoted(name)}")
         self._connection.unregister(name)
@@ -153,12 +154,7 @@ def failures() -> Iterator[None]:
 
 def refusal(message: str) -> str:
     """An SQL expression that fails with a message of ours."""
-    return f"error({literal(_REFUSED + message)})"
-
-
-def literal(text: str) -> str:
-    """A string literal."""
-    return "'" + text.replace("'", "''") + "'"
+    return f"error({text(_REFUSED + message)})"
 
 
 def quoted(name: str) -> str:

@@ -143,7 +143,8 @@ def _field_ids(snapshot: Snapshot) -> dict[str, int]:
     """Column → its id by column mapping; empty where not every column has one."""
     fields = json.loads(snapshot.schema_json)["fields"]
     found = {f["name"]: (f.get("metadata") or {}).get("delta.columnMapping.id") for f in fields}
-    return {} if None in found.values() else found
+    known = {name: number for name, number in found.items() if number is not None}
+    return known if len(known) == len(found) else {}
 
 
 def _named(names: Sequence[str], pairs: Sequence[_Pair], what: str) -> list[_Pair]:

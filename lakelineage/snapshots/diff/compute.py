@@ -56,7 +56,7 @@ def diff(
     if before.id == after.id and chosen[0] == chosen[1]:
         options = iter([Source("nothing", (), 0, before.bytes, whole=False)])
     else:
-        options = sources(before, after, matching, chosen[0] == chosen[1])
+        options = sources(before, after, matching, alike=chosen[0] == chosen[1] and only != "all files")
     for source in _usable(options, only):
         found = _computed(before, after, matching, positions, source, memory_limit)
         # Change data is the one source that is told rather than seen: what it tells must add up.
@@ -71,8 +71,8 @@ def _snapshot(engine: "Reads", named: Snapshot | str) -> Snapshot:
         return named
     if not isinstance(named, str):
         raise InvalidInput(
-            f"a diff is between snapshots, or ids of them, not {type(named).__name__}; pin it with lake.snapshot(…), or "
-            "take an input of a run with lake.run(…).inputs[…]"
+            f"a diff is between snapshots, or ids of them, not {type(named).__name__}; pin it with lake.snapshot(…) "
+            "first, or take an input of a run with lake.run(…).inputs[…]"
         )
     return records.load(engine, full_id(engine, named))
 
@@ -85,9 +85,12 @@ def full_id(engine: "Reads", beginning: str) -> str:
     """
     text = beginning.strip().lower()
     if len(text) < _FEWEST:
-        raise InvalidInput(f"{beginning!r} is too short for the beginning of a snapshot id; give {_FEWEST} digits or more")
+        raise InvalidInput(
+            f"{beginning!r} is too short for the beginning of a snapshot id; give {_FEWEST} digits or more"
+        )
     rows = engine.query(
-        "select distinct snapshot_id, table_uri, version from snapshots where starts_with(snapshot_id, ?) limit 6", [text]
+        "select distinct snapshot_id, table_uri, version from snapshots where starts_with(snapshot_id, ?) limit 6",
+        [text],
     ).to_pylist()
     if len({row["snapshot_id"] for row in rows}) > 1:
         listed = ", ".join(f"{row['snapshot_id']} ({row['table_uri']}@{row['version']})" for row in rows[:5])
@@ -152,8 +155,9 @@ def _computed(
         work.close()
         raise
     names = {matching.columns[i].name: number for i, number in differing.items()}
-    counted = [kinds.get(kind, 0) for kind in (sql.Kind.ADDED, sql.Kind.REMOVED, sql.Kind.CHANGED)]
-    return Diff(a, b, matching, keys, Counts(*counted, rows_a, rows_b), names, Read.of(source), work)
+    added, removed, changed = (kinds.get(kind, 0) for kind in (sql.Kind.ADDED, sql.Kind.REMOVED, sql.Kind.CHANGED))
+    counts = Counts(added, removed, changed, rows_a, rows_b)
+    return Diff(a, b, matching, keys, counts, names, Read.of(source), work)
 
 
 def _part(work: "Workspace", number: int, reading: Reading, columns: Sequence[Column]) -> "Part":

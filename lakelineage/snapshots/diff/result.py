@@ -151,18 +151,21 @@ class Diff:
 
         return self._flat((Kind.CHANGED,), named=False)
 
-    def rows(self) -> "pa.RecordBatchReader":
-        """All that differs as one table, in order of the key, in batches.
+    def rows(self, limit: int | None = None) -> "pa.RecordBatchReader":
+        """All that differs as one table, in order of the key (without one, of all columns), in batches.
 
         ``_change`` is ``added``, ``removed`` or ``changed``. With a key, the other columns are those of
         :meth:`changed`; without one, each column is there once.
+
+        Args:
+            limit: at most so many rows.
 
         Raises:
             InvalidInput: as in :meth:`changed`.
         """
         from lakelineage.query.duckdb.diff import Kind
 
-        return self._flat((Kind.ADDED, Kind.REMOVED, Kind.CHANGED), named=True)
+        return self._flat((Kind.ADDED, Kind.REMOVED, Kind.CHANGED), named=True, limit=limit)
 
     def summary(self, whole: bool = False) -> "pa.Table":
         """How the values of each column are distributed, in the rows that differ.
@@ -241,12 +244,13 @@ class Diff:
     def _stream(self, sql: str, schema: "pa.Schema") -> "pa.RecordBatchReader":
         return self._open.stream(sql, schema)
 
-    def _flat(self, kinds: "Sequence[Kind]", named: bool) -> "pa.RecordBatchReader":
+    def _flat(self, kinds: "Sequence[Kind]", named: bool, limit: int | None = None) -> "pa.RecordBatchReader":
         from lakelineage.query.duckdb.diff import both_sides
 
         flat = bool(self._keys) or not named
         schema = self._flat_schema(flat, named)
-        return self._stream(both_sides(kinds, self.schema.names, self._keys, flat, named), schema)
+        sql = both_sides(kinds, self.schema.names, self._keys, flat, named)
+        return self._stream(sql if limit is None else f"{sql} LIMIT {limit:d}", schema)
 
     def _flat_schema(self, flat: bool, named: bool) -> "pa.Schema":
         import pyarrow as pa

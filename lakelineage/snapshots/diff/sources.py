@@ -134,16 +134,14 @@ def _readings(
         else:
             free[pin.file.path] = pin
     for taken in rounds:
-        files = replace(snapshot, columns=None, where=None, _files=tuple(taken.values()))
+        files = replace(snapshot, columns=None, _files=tuple(taken.values()))
         yield Reading(files, of_a, sign, change_data)
 
 
 def _change_data(a: Snapshot, b: Snapshot, most: float) -> Source | None:
     """What the log tells, if that costs at most so many bytes."""
     old, new = sorted((a, b), key=lambda pin: pin.version)
-    found = changes_between(
-        new.table_uri, new._options, new.table_id, old.version, new.version, new.schema_json, most
-    )
+    found = changes_between(new.table_uri, new._options, new.table_id, old.version, new.version, new.schema_json, most)
     if found is None:
         return None
     pinned = {(pin.file.path, pin.file.deletion_vector): pin for pin in (*a.files, *b.files)}
@@ -163,4 +161,4 @@ def _change_data(a: Snapshot, b: Snapshot, most: float) -> Source | None:
     )
     read = {(file.path, file.deletion_vector) for file in found.files}
     skipped = sum(pin.file.size for name, pin in pinned.items() if name not in read)
-    return Source("change data" if readings else "nothing", readings, found.bytes, skipped, False)
+    return Source("change data", readings, found.bytes, skipped, False)

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from lakelineage.query.duckdb.diff import Part
     from lakelineage.query.duckdb.workspace import Workspace
 
-#: Hex digits of the shortest beginning of an id that is taken.
-_FEWEST = 4
-
 
 def diff(
     engine: "Reads",
@@ -74,28 +71,7 @@ def _snapshot(engine: "Reads", named: Snapshot | str) -> Snapshot:
             f"a diff is between snapshots, or ids of them, not {type(named).__name__}; pin it with lake.snapshot(…) "
             "first, or take an input of a run with lake.run(…).inputs[…]"
         )
-    return records.load(engine, full_id(engine, named))
-
-
-def full_id(engine: "Reads", beginning: str) -> str:
-    """The id of the one snapshot that begins so, or the text itself where none does.
-
-    Raises:
-        InvalidInput: several do.
-    """
-    text = beginning.strip().lower()
-    if len(text) < _FEWEST:
-        raise InvalidInput(
-            f"{beginning!r} is too short for the beginning of a snapshot id; give {_FEWEST} digits or more"
-        )
-    rows = engine.query(
-        "select distinct snapshot_id, table_uri, version from snapshots where starts_with(snapshot_id, ?) limit 6",
-        [text],
-    ).to_pylist()
-    if len({row["snapshot_id"] for row in rows}) > 1:
-        listed = ", ".join(f"{row['snapshot_id']} ({row['table_uri']}@{row['version']})" for row in rows[:5])
-        raise InvalidInput(f"several snapshots have an id that begins with {beginning!r}: {listed}; write more digits")
-    return str(rows[0]["snapshot_id"]) if rows else beginning
+    return records.loaded(engine, named)
 
 
 def _key_positions(matching: Matching, keys: Sequence[str]) -> tuple[int, ...]:

@@ -73,7 +73,7 @@ def diff(
             raise UsageError(f"the runs share several inputs ({_told(pairs)}); name the one to be written")
         inputs = {}
         for input_, (before, after) in pairs.items():
-            with lake.diff(before, after, **how) as found:
+            with _found(lake, input_ if len(pairs) > 1 else None, before, after, how) as found:
                 inputs[input_] = _shown(session.out, input_, found, limit, summary, output)
     if session.as_json:
         session.out.json({"inputs": inputs, "only_in_a": alone[0], "only_in_b": alone[1]})
@@ -90,6 +90,16 @@ def _listed(text: str | None) -> list[str] | None:
 
 def _told(names: Any) -> str:
     return ", ".join(names) or "none"
+
+
+def _found(lake: "LakeView", name: str | None, a: "Snapshot", b: "Snapshot", how: Mapping[str, Any]) -> "Diff":
+    """The diff of an input; its mistakes say of which, if there are several."""
+    try:
+        return lake.diff(a, b, **how)
+    except InvalidInput as error:
+        if name is None:
+            raise
+        raise InvalidInput(f"input {name!r}: {error}; `lakelineage diff A B NAME` compares one input only") from error
 
 
 def _pairs(

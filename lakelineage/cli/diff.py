@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 _Side = Annotated[
     str,
     typer.Argument(
-        metavar="RUN|SNAPSHOT", help="Id of a run or snapshot, or a unique beginning.", autocompletion=complete.run_ids
+        metavar="RUN|SNAPSHOT",
+        help="Id of a run or snapshot, or a unique beginning.",
+        autocompletion=complete.run_or_snapshot_ids,
     ),
 ]
 

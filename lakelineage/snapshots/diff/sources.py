@@ -87,9 +87,7 @@ def there(source: Source) -> bool:
     """Whether all files of a source are."""
     try:
         for reading in source.readings:
-            pin = reading.files
-            pinned = places.Pinned(pin.id, pin.table_uri, pin.table_id, pin.version, pin.files, pin._options)
-            places.find(pin._lake.root, pinned)
+            places.find(reading.files.lake.root, reading.files.pinned())
     except SnapshotLost:
         return False
     return True

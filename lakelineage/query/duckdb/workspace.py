@@ -41,19 +41,20 @@ class Workspace:
         self._folder = tempfile.mkdtemp(prefix="lakelineage-work-")
         self._remove = weakref.finalize(self, _remove, self._folder, os.getpid())
         options: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
-        self._connection = duckdb.connect(":memory:", config=options)
+        self._database = duckdb.connect(":memory:", config=options)
+        self._connection = self._database.cursor()
         try:
-            self._connection.execute("SET memory_limit = $1", [memory_limit])
+            self._database.execute("SET memory_limit = $1", [memory_limit])
         except duckdb.Error as error:
             self.close()
             raise InvalidInput(f"memory_limit {memory_limit!r} is no amount such as '2GB' or '25%': {error}") from error
-        self._connection.execute("SET temp_directory = $1", [self._folder])
-        self._connection.execute("SET preserve_insertion_order = false")
-        self._connection.execute("SET TimeZone = 'UTC'")
+        self._database.execute("SET temp_directory = $1", [self._folder])
+        self._database.execute("SET preserve_insertion_order = false")
+        self._database.execute("SET GLOBAL TimeZone = 'UTC'")
 
     @property
     def connection(self) -> "duckdb.DuckDBPyConnection":
-        """To hand relations over to."""
+        """To hand relations over to, until :meth:`let_go`."""
         return self._connection
 
     def type_names(self, schema: "pa.Schema") -> list[str]:
@@ -92,7 +93,7 @@ class Workspace:
         import pyarrow as pa
 
         with failures():
-            reader = self._connection.cursor().sql(sql).to_arrow_reader(BATCH_ROWS)
+            reader = self._database.cursor().sql(sql).to_arrow_reader(BATCH_ROWS)
         return pa.RecordBatchReader.from_batches(schema, self._typed(reader, schema))
 
     def _typed(self, reader: "pa.RecordBatchReader", schema: "pa.Schema") -> "Iterator[pa.RecordBatch]":
@@ -109,16 +110,15 @@ class Workspace:
             arrays = [array if array.type == field.type else array.cast(field.type) for array, field in pairs]
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
-    def release(self, name: str) -> None:
-        """Let go of a relation that was handed over by a name: a view, or a temporary table."""
-        kinds = self.rows(f"SELECT table_type FROM information_schema.tables WHERE table_name = {text(name)}")
-        for (kind,) in kinds:
-            self.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {quoted(name)}")
-        self._connection.unregister(name)
+    def let_go(self) -> None:
+        """Let go of all relations that were handed over, and of what they hold; tables of the workspace stay."""
+        self._connection.close()
+        self._connection = self._database.cursor()
 
     def close(self) -> None:
         """Let go of memory and of the folder. More than once is no error."""
         self._connection.close()
+        self._database.close()
         self._remove()
 
 

@@ -125,8 +125,7 @@ def _computed(
         sql.pair(work, keys, len(types))
         kinds, differing = sql.tally(work, [i for i in range(len(types)) if i not in keys])
         rows_a, rows_b = _rows(work, a, b, parts, source.whole)
-        for part in parts:
-            work.release(part.relation)
+        work.let_go()
     except BaseException:
         work.close()
         raise

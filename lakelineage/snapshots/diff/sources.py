@@ -108,7 +108,7 @@ def _file_lists(a: Snapshot, b: Snapshot, cancel: bool) -> Source:
     shared = in_a.keys() & in_b.keys() if cancel else set()
     only_a = [pin for name, pin in in_a.items() if name not in shared]
     only_b = [pin for name, pin in in_b.items() if name not in shared]
-    readings = (*_readings(a, True, -1, only_a), *_readings(b, False, 1, only_b))
+    readings = (*_readings(a, "a", True, -1, only_a), *_readings(b, "b", False, 1, only_b))
     read = sum(pin.file.size for pin in (*only_a, *only_b))
     skipped = sum(in_a[name].file.size for name in shared)
     return Source(_name(bool(readings), bool(shared)), readings, read, skipped, not shared)
@@ -121,7 +121,7 @@ def _name(reads: bool, skips: bool) -> Name:
 
 
 def _readings(
-    snapshot: Snapshot, of_a: bool, sign: int, pins: Sequence[PinnedFile], change_data: bool = False
+    snapshot: Snapshot, what: str, of_a: bool, sign: int, pins: Sequence[PinnedFile], change_data: bool = False
 ) -> Iterator[Reading]:
     """Readings in which no path comes twice: a restore can bring back a file that the log added before."""
     rounds: list[dict[str, PinnedFile]] = []
@@ -131,9 +131,10 @@ def _readings(
             rounds.append({pin.file.path: pin})
         else:
             free[pin.file.path] = pin
-    for taken in rounds:
-        files = replace(snapshot, columns=None, _files=tuple(taken.values()))
-        yield Reading(files, of_a, sign, change_data)
+    for number, taken in enumerate(rounds):
+        # An id of its own: engines may keep what belongs to the rows of a snapshot under its id.
+        name = f"{snapshot.id}/{what}-{number}"
+        yield Reading(replace(snapshot, id=name, columns=None, _files=tuple(taken.values())), of_a, sign, change_data)
 
 
 def _change_data(a: Snapshot, b: Snapshot, most: float) -> Source | None:
@@ -153,9 +154,9 @@ def _change_data(a: Snapshot, b: Snapshot, most: float) -> Source | None:
     schema["fields"].append(_CHANGE_TYPE)
     telling = replace(b, schema_json=json.dumps(schema))
     readings = (
-        *_readings(b, False, forward, pins(found.added)),
-        *_readings(b, False, -forward, pins(found.removed)),
-        *_readings(telling, False, forward, pins(found.change_data), change_data=True),
+        *_readings(b, "added", False, forward, pins(found.added)),
+        *_readings(b, "removed", False, -forward, pins(found.removed)),
+        *_readings(telling, "changes", False, forward, pins(found.change_data), change_data=True),
     )
     read = {(file.path, file.deletion_vector) for file in found.files}
     skipped = sum(pin.file.size for name, pin in pinned.items() if name not in read)

@@ -57,7 +57,7 @@ def _of_sides(work: Workspace, found: "Diff") -> Iterator[dict[str, Any]]:
             wanted = [_wanted(quoted(column), pin.table_schema.field(column).type) for column in columns]
             told = distributions(work, relation, wanted)
         finally:
-            work.release(relation)
+            work.let_go()
         yield from _named([shown for shown, of_side in held.items() if of_side is not None], name, told)
 
 

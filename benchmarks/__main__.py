@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from benchmarks import flat_costs, growth, logging_costs, page, pinning_costs, search_costs
+from benchmarks import diff_costs, flat_costs, growth, logging_costs, page, pinning_costs, search_costs
 from benchmarks.measure import Report
 
 #: small proves that everything runs; full is what claims are made from.
@@ -22,6 +22,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "peer": [1_000],
         "long": 1_000_000,
         "files": [1_000],
+        "rows": 400_000,
     },
     "full": {
         "times": 2_000,
@@ -34,6 +35,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "peer": [1_000, 10_000, 100_000],
         "long": 10_000_000,
         "files": [10_000, 100_000],
+        "rows": 10_000_000,
     },
 }
 
@@ -57,6 +59,7 @@ def main() -> None:
                 lambda folder: logging_costs.seen_by_others(report, folder),
                 lambda folder: flat_costs.many_small_flushes(report, folder, size["flat_points"], size["flushes"]),
                 lambda folder: pinning_costs.many_files(report, folder, size["files"], times=3),
+                lambda folder: diff_costs.one_of_twenty_files(report, folder, size["rows"], times=7),
                 lambda folder: searching(report, folder, size),
             )
         ):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lakelineage.lineage import Lineage
     from lakelineage.plot import Plots
     from lakelineage.snapshots import Snapshot
+    from lakelineage.snapshots.diff import Diff
     from lakelineage.snapshots.pins import PinList
     from lakelineage.tracking.compare import Comparison
     from lakelineage.tracking.frames import OutputFormat
@@ -197,6 +198,45 @@ class LakeView:
         from lakelineage.snapshots.pins import PinList
 
         return PinList(self._reads)
+
+    def diff(
+        self,
+        a: "Snapshot | str",
+        b: "Snapshot | str",
+        *,
+        key: str | Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        memory_limit: str | None = None,
+    ) -> "Diff":
+        """What differs between two snapshots: schema, and rows added, removed and changed, before and after.
+
+        Files that both have are not read; where the table's log has change data between the two, and that is less, only
+        the change data is. Snapshots of different tables are compared whole, their columns by name. What does not fit
+        in memory goes to a temporary folder (``TMPDIR``).
+
+        Null equals null, NaN equals NaN, 0.0 equals -0.0; maps are equal if their entries are, in order. A column that
+        one side lacks counts as null there. Types that changed are compared in one that holds both, else as texts.
+
+        Args:
+            a: before: a snapshot, or its id, or a unique beginning of that.
+            b: after, likewise. ``lake.run(…).inputs["train"]`` is what a run saw.
+            key: column or columns that identify a row. Without one, a row that changed is removed and added, and a row
+                that is there more often than before is added.
+            columns: what to compare, and the key; default what both pins chose. Each must be in one of the two.
+            where: rows to compare of both, as a SQL condition; default those that each pin chose.
+            memory_limit: of the work, such as ``"2GB"``; default a quarter of the memory that there is.
+
+        Raises:
+            InvalidInput: no such column; the key has types that cannot be compared exactly, or several of the rows that
+                differ share it on one side; or a table feature cannot be read faithfully.
+            SnapshotNotFound: no snapshot has this id.
+            SnapshotLost: files that must be read are gone.
+            StorageFull: memory and the temporary folder do not do.
+        """
+        from lakelineage.snapshots.diff import diff
+
+        return diff(self._reads, a, b, key=key, columns=columns, where=where, memory_limit=memory_limit)
 
     def lineage(self, node: str) -> "Lineage":
         """Questions about what a node descends from and what descends from it.

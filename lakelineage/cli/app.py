@@ -13,6 +13,7 @@ from lakelineage.cli import (
     artifacts,
     compare,
     complete,
+    diff,
     doctor,
     edit,
     experiments,
@@ -113,6 +114,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Data and models": {
         "snapshot": snapshots.app,
         "reload": reload.reload,
+        "diff": diff.diff,
         "verify": verify.verify,
         "forget": forget.forget,
         "lineage": lineage.lineage,

@@ -35,6 +35,11 @@ def run_ids(ctx: typer.Context, incomplete: str) -> list[Offer]:
     return _offers(ctx, f"{sql} order by start_time desc", [incomplete.lower()])
 
 
+def run_or_snapshot_ids(ctx: typer.Context, incomplete: str) -> list[Offer]:
+    """Ids of runs, and of snapshots."""
+    return [*run_ids(ctx, incomplete), *snapshot_ids(ctx, incomplete)]
+
+
 def experiments(ctx: typer.Context, incomplete: str) -> list[Offer]:
     """Names of experiments that are not deleted."""
     sql = "select name, '' from experiments where lifecycle_stage = 'active' and starts_with(name, ?) order by name"

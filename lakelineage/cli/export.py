@@ -1,7 +1,7 @@
-"""Rows of a snapshot to a file, in bounded memory."""
+"""Rows to a file, in bounded memory."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lakelineage.errors import InvalidInput, InvalidPath, StorageFailed
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from lakelineage.snapshots import Snapshot
 
 
@@ -29,11 +31,29 @@ def write_rows(pin: "Snapshot", target: Path, columns: Sequence[str] | None, whe
         StorageFailed: the disk refuses.
         InvalidInput: columns that CSV cannot hold.
     """
+    import pyarrow as pa
+
+    known = [name for name in columns or () if name in pin.table_schema.names]
+    schema = pin.schema if columns is None else pa.schema([pin.table_schema.field(name) for name in known])
+    return write_batches(target, schema, pin.to_batches(columns=columns, where=where))
+
+
+def write_batches(target: Path, schema: "pa.Schema", batches: "Iterable[pa.RecordBatch]") -> int:
+    """Write batches to a Parquet or CSV file, as its name ends; whole or not at all. Errors as in :func:`write_rows`.
+
+    Args:
+        target: ``.parquet`` or ``.csv``; its folder is made, a file there is replaced.
+        schema: of the batches.
+        batches: the rows.
+
+    Returns:
+        Number of rows.
+    """
     if target.is_dir():
-        raise InvalidPath(f"{target} is a folder; name a file in it, or use --all for a folder of all inputs")
+        raise InvalidPath(f"{target} is a folder; name a file in it")
     rows = 0
-    with _replacing(target) as temporary, _writer(temporary, target.suffix, pin, columns) as writer:
-        for batch in pin.to_batches(columns=columns, where=where):
+    with _replacing(target) as temporary, _writer(temporary, target.suffix, schema) as writer:
+        for batch in batches:
             writer.write_batch(batch)
             rows += batch.num_rows
     return rows
@@ -54,23 +74,18 @@ def _replacing(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _writer(path: Path, suffix: str, pin: "Snapshot", columns: Sequence[str] | None) -> Any:
+def _writer(path: Path, suffix: str, schema: "pa.Schema") -> Any:
     import pyarrow as pa
 
-    chosen = (
-        pin.schema
-        if columns is None
-        else pa.schema([pin.table_schema.field(c) for c in columns if c in pin.table_schema.names])
-    )
     if suffix == ".parquet":
         from pyarrow import parquet
 
-        return parquet.ParquetWriter(path, chosen)
+        return parquet.ParquetWriter(path, schema)
     from pyarrow import csv
 
-    nested = [field.name for field in chosen if pa.types.is_nested(field.type)]
+    nested = [field.name for field in schema if pa.types.is_nested(field.type)]
     if nested:
         raise InvalidInput(
             f"CSV cannot hold the nested columns {nested}; write .parquet, or leave them out with --columns"
         )
-    return csv.CSVWriter(path, chosen)
+    return csv.CSVWriter(path, schema)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from lakelineage.engine import Reads
     from lakelineage.snapshots import Snapshot
+    from lakelineage.snapshots.diff import Diff
     from lakelineage.tracking.compare import Comparison
     from lakelineage.tracking.recorded import RecordedRun
 
@@ -85,6 +86,22 @@ def comparison(found: "Comparison") -> str:
     parts = [Part.of(name, names, [(key, *values) for key, values in told.items()]) for name, told in sections.items()]
     runs = [(f"run {number}", run_id) for number, run_id in enumerate(found.run_ids, start=1)]
     return card("comparison of", f"{len(found.run_ids)} runs", facts=runs, parts=parts)
+
+
+def diff(found: "Diff") -> str:
+    """What differs between two snapshots: counts, columns, schema, and the first changes."""
+    counts = {name: number for name, number in found.counts.to_dict().items() if number is not None}
+    facts = [("a", repr(found.a)), ("b", repr(found.b)), ("key", ", ".join(found.key) or None), *counts.items()]
+    facts += [("read", f"{found.read.source}, {found.read.bytes:,} bytes"), ("bytes not read", found.read.skipped)]
+    schema = [(c.what, c.column, c.before, c.after) for c in found.schema_changes]
+    total = found.counts.added + found.counts.removed + found.counts.changed
+    first = found.rows(SHOWN_ROWS).read_all()
+    parts = [
+        Part.of("schema", ("change", "column", "before", "after"), schema),
+        Part.of("rows changed by column", (), found.changed_columns.items()),
+        _part("rows that differ", first, total),
+    ]
+    return card("diff", found.headline, facts=facts, parts=parts)
 
 
 def experiments(rows: "pa.Table", engine: "Reads") -> str:

@@ -88,12 +88,16 @@ def deletion_vector(add: Add) -> str | None:
     return json.dumps({k: v for k, v in vector.items() if v is not None}, sort_keys=True)
 
 
-def _json_actions(fs: "pafs.FileSystem", path: str, kind: str) -> Iterator[Add]:
+def actions(fs: "pafs.FileSystem", path: str) -> Iterator[Mapping[str, Any]]:
+    """The actions of a commit, each an object of one name: ``add``, ``remove``, ``cdc``, ``metaData`` and others."""
     with fs.open_input_file(path) as file:
         for line in bytes(file.read()).split(b"\n"):  # not str.splitlines, which also splits at U+0085 and others
-            action = json.loads(line).get(kind) if line.strip() else None
-            if action is not None:
-                yield action
+            if line.strip():
+                yield json.loads(line)
+
+
+def _json_actions(fs: "pafs.FileSystem", path: str, kind: str) -> Iterator[Add]:
+    return (action[kind] for action in actions(fs, path) if action.get(kind) is not None)
 
 
 def _checkpoint_adds(fs: "pafs.FileSystem", path: str) -> Iterator[Add]:

@@ -33,6 +33,7 @@ COMMANDS = (
     "sql",
     "snapshot",
     "reload",
+    "diff",
     "lineage",
     "models",
     "score",

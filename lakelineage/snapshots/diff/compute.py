@@ -49,6 +49,7 @@ def diff(
     chosen = [pin.where if where is None else where for pin in (before, after)]
     before, after = (replace(pin, where=text) for pin, text in zip((before, after), chosen, strict=True))
     for pin in (before, after):
+        records.refuse_erased(engine, pin)
         pin._condition(None)  # a condition that cannot be understood is refused, whatever must be read
     if before.id == after.id and chosen[0] == chosen[1]:
         options = iter([Source("nothing", (), 0, before.bytes, whole=False)])

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from benchmarks import diff_costs, flat_costs, growth, logging_costs, page, pinning_costs, search_costs
+from benchmarks import diff_costs, flat_costs, growth, logging_costs, page, pinning_costs, reading_costs, search_costs
 from benchmarks.measure import Report
 
 #: small proves that everything runs; full is what claims are made from.
@@ -23,6 +23,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "long": 1_000_000,
         "files": [1_000],
         "rows": 400_000,
+        "pinned": 200_000,
     },
     "full": {
         "times": 2_000,
@@ -36,6 +37,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "long": 10_000_000,
         "files": [10_000, 100_000],
         "rows": 10_000_000,
+        "pinned": 10_000_000,
     },
 }
 
@@ -61,6 +63,7 @@ def main() -> None:
                 lambda folder: pinning_costs.many_files(report, folder, size["files"], times=3),
                 lambda folder: diff_costs.one_of_twenty_files(report, folder, size["rows"], times=7),
                 lambda folder: searching(report, folder, size),
+                lambda folder: reading_costs.reading(report, folder, size["pinned"], times=9),
             )
         ):
             folder = Path(name, str(number))

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import InvalidInput, SnapshotLost
+from lakelineage.model import ids
 from lakelineage.snapshots.predicate import Predicate
 from lakelineage.snapshots.reader import Part, Rows
 
@@ -114,16 +115,23 @@ def duckdb_relation(
     schema = rows.schema_of(columns)
     if predicate is not None:
         return files.relation(con, name, schema, [_arrow_stream(rows, columns, predicate)], base)
-    parts = []
-    itself = files.reads_files(con)
-    for part in rows.parts(columns) if itself else [Part(None, rows)]:
-        if part.group is not None and files.can_read(part.group):
-            parts.append(part.group)
-        else:
-            part.rows.check_files()
-            dataset = part.rows.dataset(columns)
-            parts.append(_arrow_stream(part.rows, columns, None) if dataset is None else dataset)
-    return files.relation(con, name, schema, parts, base)
+    # What is held is told apart by its places, too: files may since have been found in the archive.
+    base = f"{base}_{ids.digest(file.place or file.path for file in rows.files)[:8]}"
+    parts = [_for_duckdb(part, columns, itself=True) for part in rows.parts(columns)]
+    made = files.relation(con, name, schema, parts, base)
+    if made is None:
+        made = files.relation(con, name, schema, [_for_duckdb(Part(None, rows), columns, itself=False)], base)
+    return made
+
+
+def _for_duckdb(part: Part, columns: Sequence[str], *, itself: bool) -> Any:
+    from lakelineage.query.duckdb import files
+
+    if itself and part.group is not None and files.can_read(part.group):
+        return part.group
+    part.rows.check_files()
+    dataset = part.rows.dataset(columns)
+    return _arrow_stream(part.rows, columns, None) if dataset is None else dataset
 
 
 def _arrow_stream(rows: Rows, columns: Sequence[str], predicate: Predicate | None) -> "pa.RecordBatchReader":

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 #: Files read at once into one table, beside the threads that Arrow has for columns and row groups.
 _AT_ONCE = 4
 _FOOTERS_AT_ONCE = 8
+#: Footers of fewer files on a disk are read before threads for them are started.
+_MANY = 256
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,9 @@ class Rows:
             SnapshotLost: files cannot be read, or have another number of rows; ``missing`` lists the latter.
         """
         with self._reading():
-            wrong = [lost for lost in _at_once(_FOOTERS_AT_ONCE, _wrong, self.files) if lost is not None]
+            near = len(self.files) < _MANY and all(file.place is not None for file in self.files)
+            found = map(_wrong, self.files) if near else _at_once(_FOOTERS_AT_ONCE, _wrong, self.files)
+            wrong = [lost for lost in found if lost is not None]
             if wrong:
                 paths = tuple(path for lost in wrong for path in lost.missing)
                 raise SnapshotLost(f"{len(wrong)} files do not have the rows that were pinned: {wrong[0]}", paths)
@@ -134,7 +138,7 @@ class Rows:
         self.check_files()
         chosen = [self.columns[name] for name in columns]
         with self._reading():
-            shaped = [(None if file.place is None else file.shape(chosen), file) for file in self.files]
+            shaped = list(_shaped(self.files, chosen))
         found = []
         for shape, run in itertools.groupby(shaped, key=lambda pair: pair[0]):
             files = tuple(file for _, file in run)
@@ -148,8 +152,9 @@ class Rows:
 
         chosen = [self.columns[name] for name in columns]
         stores = {id(file.fragment.filesystem) for file in self.files}
-        shapes = [file.shape(chosen) for file in self.files if file.hidden is None]
-        if len(stores) != 1 or len(shapes) < len(self.files) or not all(map(_is_as_in_the_table, shapes)):
+        if len(stores) != 1 or any(file.hidden is not None for file in self.files):
+            return None
+        if not all(_is_as_in_the_table(file.shape(chosen)) for file in self.files):
             return None
         first = self.files[0].fragment
         fragments = [
@@ -189,6 +194,20 @@ def _kept(whole: "pa.Table", predicate: Predicate) -> "pa.Table":
     import pyarrow as pa
 
     return pa.Table.from_batches([predicate.keep(batch) for batch in whole.to_batches()], whole.schema)
+
+
+def _shaped(
+    files: Sequence[StoredFile], columns: Sequence[Column]
+) -> Iterator[tuple[tuple[Stored, ...] | None, StoredFile]]:
+    """Each file with its shape; None for one that is not on this machine."""
+    last, shape = None, None
+    for file in files:
+        if file.place is None:
+            yield None, file
+            continue
+        if last is None or not file.is_laid_out_as(last):
+            last, shape = file, file.shape(columns)
+        yield shape, file
 
 
 def _wrong(file: StoredFile) -> SnapshotLost | None:

@@ -168,6 +168,19 @@ class StoredFile:
         found = zip(columns, self._find(columns), strict=True)
         return all((column.stored in names) == (at is not None) or column.name in self.values for column, at in found)
 
+    def is_laid_out_as(self, other: "StoredFile") -> bool:
+        """Whether both store the same columns in the same way, which makes :meth:`shape` the same."""
+        return (
+            self.values.keys() == other.values.keys()
+            and self._is_of_old_calendar == other._is_of_old_calendar
+            and self._arrow_notes == other._arrow_notes
+            and self.fragment.metadata.schema.equals(other.fragment.metadata.schema)
+        )
+
+    @cached_property
+    def _arrow_notes(self) -> bytes | None:
+        return (self.fragment.metadata.metadata or {}).get(b"ARROW:schema")
+
     def shape(self, columns: Sequence[Column]) -> tuple[files.Stored, ...] | None:
         """How the file stores columns, if an engine that reads Parquet takes them for what they are; else None."""
         import pyarrow as pa

@@ -241,7 +241,18 @@ def _open(place: str, options: Options, without_files: bool = False) -> "DeltaTa
     except TableNotFoundError as error:
         raise TableNotFound(f"{place} is no Delta table; {remedy}") from error
     except (DeltaError, OSError) as error:
+        _refuse(place, error)
         raise StorageFailed(f"opening the Delta table {place}: {error}") from error
+
+
+def _refuse(place: str, error: Exception) -> None:
+    """Say which table feature it is that the Delta engine cannot read, if that is the error."""
+    feature = re.search(r"[Ff]eature '?(\w+)'? is not supported|([Cc]atalog-managed) table", str(error))
+    if feature:
+        raise InvalidInput(
+            f"{place} uses the table feature {feature[1] or feature[2]}, which the Delta engine cannot read; copy the "
+            "table to one without it, and use that"
+        ) from error
 
 
 def _open_version(place: str, options: Options, version: int, newest: int, without_files: bool = False) -> "DeltaTable":
@@ -254,6 +265,7 @@ def _open_version(place: str, options: Options, version: int, newest: int, witho
     try:
         return DeltaTable(place, version=version, storage_options=_plain(options), without_files=without_files)
     except (DeltaError, OSError) as error:
+        _refuse(place, error)
         raise VersionNotFound(
             f"version {version} of {place} can no longer be read, its log was cleaned up (newest is {newest}): {error}"
         ) from error

@@ -241,6 +241,13 @@ def _table_with_vector(folder: Path, vector: dict[str, Any]) -> str:
     return uri
 
 
+@pytest.mark.parametrize("feature", ["geospatial", "superFeature", "catalogManaged"])
+def test_features_that_the_delta_engine_cannot_open_are_named(engine: Engine, tmp_path: Path, feature: str) -> None:
+    uri = _table_with_feature(tmp_path, feature, {})
+    with pytest.raises(InvalidInput, match="Catalog-managed|" + feature, check=lambda e: "cleaned" not in str(e)):
+        snapshots.pin(engine, uri)
+
+
 def test_features_that_nobody_here_can_read_are_refused_by_name(engine: Engine, tmp_path: Path) -> None:
     pinned = snapshots.pin(engine, _table_with_feature(tmp_path, "variantType", {}))
     for read in (pinned.to_arrow, pinned.to_polars, pinned.scan, lambda: list(pinned.to_batches())):

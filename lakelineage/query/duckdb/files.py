@@ -18,11 +18,6 @@ _GLOB = frozenset("*?[")
 _ROW = "file_row_number"
 
 
-def reads_files(con: "duckdb.DuckDBPyConnection") -> bool:
-    """Whether a connection may open files, which can be forbidden for good."""
-    return bool(con.execute("select current_setting('enable_external_access')").fetchall()[0][0])
-
-
 def can_read(group: Group) -> bool:
     """Whether DuckDB takes these files for what they are: their names are no patterns, and its own ones are free."""
     named = {(c.stored or "").lower() for c in group.columns}
@@ -31,8 +26,8 @@ def can_read(group: Group) -> bool:
 
 def relation(
     con: "duckdb.DuckDBPyConnection", name: str | None, schema: "pa.Schema", parts: Sequence[Any], base: str
-) -> "duckdb.DuckDBPyRelation":
-    """The rows of all parts.
+) -> "duckdb.DuckDBPyRelation | None":
+    """The rows of all parts; None if the connection may not open files, which can be forbidden for good.
 
     Args:
         con: the user's connection.
@@ -42,29 +37,32 @@ def relation(
             reader, whose rows are put into a temporary table now.
         base: beginning of the names of what the connection must hold besides; the same for the same rows.
     """
-    kinds = dict(zip(schema.names, con.from_arrow(schema.empty_table()).types, strict=True))
-    selects = [sql for at, part in enumerate(parts) for sql in _selects(con, part, kinds, f"{base}_{at}")]
-    if not selects:
-        empty = ", ".join(f"cast(null as {kind}) as {_quoted(column)}" for column, kind in kinds.items())
-        selects = [f"select {empty} where false"]
-    sql = " union all ".join(selects)
-    if name is None:
-        return con.sql(sql)
-    forget(con, name)
-    con.execute(f"create temporary view {_quoted(name)} as {sql}")
-    return con.table(f"temp.{_quoted(name)}")
+    import duckdb
+
+    selects = [sql for at, part in enumerate(parts) for sql in _selects(con, part, f"{base}_{at}")]
+    sql = " union all ".join(selects) or f"from {_hold(con, f'{base}_none', schema.empty_table())}"
+    try:
+        if name is None:
+            return con.sql(sql)
+        _create(con, "view", name, sql)
+        return con.table(f"temp.{_quoted(name)}")
+    except duckdb.PermissionException:
+        return None
 
 
-def forget(con: "duckdb.DuckDBPyConnection", name: str) -> None:
-    """Drop the temporary view or table of a name, if the connection has one."""
-    con.unregister(name)
-    for kind in ("view", "table"):
-        there = f"select 1 from duckdb_{kind}s() where temporary and lower({kind}_name) = lower(?)"
-        if con.execute(there, [name]).fetchall():
-            con.execute(f"drop {kind} temp.{_quoted(name)}")
+def _create(con: "duckdb.DuckDBPyConnection", kind: str, name: str, sql: str) -> None:
+    """Make a temporary view or table of that name, in place of the one that the connection may have."""
+    import duckdb
+
+    create = f"create or replace temporary {kind} {_quoted(name)} as {sql}"
+    try:
+        con.execute(create)
+    except duckdb.CatalogException:  # the other of the two has this name
+        con.execute(f"drop {'table' if kind == 'view' else 'view'} if exists temp.{_quoted(name)}")
+        con.execute(create)
 
 
-def _selects(con: "duckdb.DuckDBPyConnection", part: Any, kinds: dict[str, Any], base: str) -> Iterator[str]:
+def _selects(con: "duckdb.DuckDBPyConnection", part: Any, base: str) -> Iterator[str]:
     import pyarrow as pa
 
     if isinstance(part, Group):
@@ -72,24 +70,21 @@ def _selects(con: "duckdb.DuckDBPyConnection", part: Any, kinds: dict[str, Any],
         partly = tuple(file for file in part.files if file.hidden is not None)
         for files, ending in ((plain, "whole"), (partly, "partly")):
             if files:
-                yield _select(con, part.columns, files, kinds, f"{base}_{ending}")
+                yield _select(con, part.columns, files, f"{base}_{ending}")
         return
-    held = f"{base}_rows"
-    forget(con, held)
-    if isinstance(part, pa.RecordBatchReader):
-        con.register(f"{base}_incoming", part)
-        try:
-            con.execute(f"create temporary table {_quoted(held)} as select * from {_quoted(base + '_incoming')}")
-        finally:
-            con.unregister(f"{base}_incoming")
-    else:
-        con.register(held, part)
+    if not isinstance(part, pa.RecordBatchReader):
+        yield f"select * from {_hold(con, f'{base}_files', part)}"
+        return
+    incoming, held = f"{base}_incoming", f"{base}_rows"
+    con.register(incoming, part)
+    try:
+        _create(con, "table", held, f"select * from {_quoted(incoming)}")
+    finally:
+        con.unregister(incoming)
     yield f"select * from temp.{_quoted(held)}"
 
 
-def _select(
-    con: "duckdb.DuckDBPyConnection", columns: Sequence[Stored], files: Sequence[File], kinds: dict[str, Any], base: str
-) -> str:
+def _select(con: "duckdb.DuckDBPyConnection", columns: Sequence[Stored], files: Sequence[File], base: str) -> str:
     hidden = files[0].hidden is not None
     valued = [c for c in columns if c.stored is None and any(file.values[c.name].is_valid for file in files)]
     places = ", ".join("'" + file.place.replace("'", "''") + "'" for file in files)
@@ -102,20 +97,21 @@ def _select(
         held = _hold(con, f"{base}_values", _values(valued, files))
         sql += f" join {held} v on r.__lakelineage_place = v.place"
     at = {column.name: f"v.c{number}" for number, column in enumerate(valued)}
-    chosen = (f"{_expression(c, at.get(c.name), kinds[c.name])} as {_quoted(c.name)}" for c in columns)
+    chosen = (f"{_expression(con, c, at.get(c.name))} as {_quoted(c.name)}" for c in columns)
     return f"select {', '.join(chosen)} {sql}"
 
 
-def _expression(column: Stored, value: str | None, kind: Any) -> str:
+def _expression(con: "duckdb.DuckDBPyConnection", column: Stored, value: str | None) -> str:
+    import pyarrow as pa
+
     if column.stored is None:
-        return value or f"cast(null as {kind})"
+        return value or f"cast(null as {con.from_arrow(pa.table({'c': pa.nulls(0, column.kind)})).types[0]})"
     stored = f"r.{_quoted(column.stored)}"
     return f"make_timestamptz(epoch_us({stored}))" if column.int96 else stored
 
 
-def _hold(con: "duckdb.DuckDBPyConnection", name: str, rows: "pa.Table") -> str:
-    """Put a small table on the connection; what is there by this name has the same rows."""
-    forget(con, name)
+def _hold(con: "duckdb.DuckDBPyConnection", name: str, rows: Any) -> str:
+    """Put a small Arrow table or a dataset on the connection; what is there by this name has the same rows."""
     con.register(name, rows)
     return f"temp.{_quoted(name)}"
 

@@ -65,7 +65,9 @@ def read_files(spark: "SparkSession", schema_json: str, files: Sequence[SparkFil
         _part(spark, schema, stored, names, list(run))
         for _, run in itertools.groupby(ordered, key=lambda file: (file.values, file.hidden is not None))
     ]
-    return functools.reduce(lambda one, other: one.union(other), parts, spark.createDataFrame([], schema))
+    if not parts:
+        return spark.createDataFrame([], schema)
+    return functools.reduce(lambda one, other: one.union(other), parts)
 
 
 def _as_stored(kind: Any) -> Any:

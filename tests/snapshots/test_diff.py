@@ -414,20 +414,16 @@ def test_too_little_room_is_told_with_the_remedy(tmp_path: Path) -> None:
 
 _HUNGRY = """
 import sys, pathlib, lakelineage
-from lakelineage.snapshots.diff import diff
 
 def peak():
     [line] = [l for l in pathlib.Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM")]
     return int(line.split()[1]) / 1024
 
-place, a, b, source = sys.argv[1:]
+place, a, b = sys.argv[1:]
 with lakelineage.open(place) as lake:
-    for side in (a, b):
-        next(lake.load_snapshot(side).to_batches())
-    lake.diff(a, b, memory_limit="1GB", columns=["id"], where="id < 0").close()  # loads all libraries
+    lake.diff(a, a).close()  # loads all libraries
     before = peak()
-    with diff(lake._reads, lake.load_snapshot(a), lake.load_snapshot(b), key="id", memory_limit="150MB",
-              only=source or None) as found:
+    with lake.diff(a, b, key="id", memory_limit="150MB") as found:
         rows = sum(batch.num_rows for batch in found.rows())
         print(rows, found.read.source, peak() - before)
 """
@@ -435,7 +431,7 @@ with lakelineage.open(place) as lake:
 
 @pytest.mark.slow
 def test_memory_is_bounded_whatever_the_size(lake: Lake, tmp_path: Path, start: Make, done: Make) -> None:
-    """Two tables of 4 M rows, 350 MB each in memory; half of the rows differ."""
+    """Two tables of 4 M rows, 350 MB each in memory; half of the rows differ. 130 to 190 MiB were measured."""
     pins = []
     for side in range(2):
         uri = str(tmp_path / f"t{side}")
@@ -445,7 +441,7 @@ def test_memory_is_bounded_whatever_the_size(lake: Lake, tmp_path: Path, start: 
             write_deltalake(uri, pa.table(data), mode="append")
         pins.append(lake.snapshot(uri))
     lake.flush()
-    told = done(start(_HUNGRY, lake.uri, pins[0].id, pins[1].id, ""), timeout=280)
-    rows, source, grown = told.rsplit(maxsplit=3)[0], " ".join(told.split()[1:-1]), float(told.split()[-1])
-    assert (int(rows.split()[0]), source) == (2_000_000, "all files")
-    assert grown < 500, f"{grown:.0f} MiB"
+    told = done(start(_HUNGRY, lake.uri, pins[0].id, pins[1].id), timeout=280)
+    rows, *source, grown = told.split()
+    assert (int(rows), " ".join(source)) == (2_000_000, "all files")
+    assert float(grown) < 400, f"{grown} MiB"

@@ -1,19 +1,17 @@
 """Folders of files: what comes back, what is noticed, what is stored once."""
 
 import hashlib
-import json
 import os
 import shutil
 import socket
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +28,6 @@ from lakelineage.errors import (
     StorageFailed,
     TableNotFound,
 )
-from lakelineage.snapshots import Snapshot
 from lakelineage.snapshots.folders import digests, files
 from lakelineage.snapshots.sweep import sweep
 
@@ -519,101 +516,3 @@ def test_files_of_a_folder_can_be_forgotten(lake: ll.Lake, images: Path, tmp_pat
         assert (left.num_files, left.bytes) == (3, 8)
         assert planted(left.download(tmp_path / "left")) == {"copy.png": b"meow", "dogs/1.jpg": b"wuff", "readme": b""}
         assert lake.snapshot(images).paths() == left.paths()
-
-
-def test_inputs_of_one_name_from_different_places_have_tables_of_their_own(engine: Engine, tmp_path: Path) -> None:
-    def pin(source: Path, **more: Any) -> Snapshot:
-        return snapshots.pin(engine, source, **more)
-
-    sources = [plant(tmp_path / each / "x", {"f": each.encode()}) for each in "abc"]
-    for each in "ab":
-        (tmp_path / each / "x.csv").write_text(f"n\n{ord(each)}\n")
-    first = [pin(source) for source in [*sources, tmp_path / "a/x.csv", tmp_path / "b/x.csv"]]
-    assert len({each.table_id for each in first}) == 5
-    assert [each.name for each in first] == ["x"] * 5
-    assert first[0].table_uri == f"{engine.root.uri}/datasets/x"
-    assert all(each.version == 0 for each in first)
-    assert [pin(source).table_id for source in sources] == [each.table_id for each in first[:3]]
-    named = pin(sources[2], name="mine")
-    assert named.table_uri == f"{engine.root.uri}/datasets/mine"
-    data = snapshots.pin(engine, pa.table({"n": [1]}), name="mine")
-    assert (data.table_uri, data.version) == (named.table_uri, 1)
-
-
-def test_a_table_of_an_older_version_goes_on_with_the_origins_that_are_recorded(engine: Engine, tmp_path: Path) -> None:
-    def old(description: str) -> str:
-        return description.partition(" Made from: ")[0]
-
-    (tmp_path / "x.csv").write_text("n\n1\n")
-    made = snapshots.pin(engine, tmp_path / "x.csv")
-    log = Path(made.table_uri, "_delta_log", f"{0:020d}.json")
-    actions = [json.loads(line) for line in log.read_text().splitlines()]
-    for action in actions:
-        if "metaData" in action:
-            action["metaData"]["description"] = old(action["metaData"]["description"])
-    log.write_text("".join(json.dumps(action) + "\n" for action in actions))
-    (tmp_path / "x.csv").write_text("n\n2\n")
-    again = snapshots.pin(engine, tmp_path / "x.csv")
-    assert (again.table_uri, again.version) == (made.table_uri, 1)
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "x.csv").write_text("n\n3\n")
-    other = snapshots.pin(engine, tmp_path / "other" / "x.csv")
-    assert other.table_uri.startswith(f"{made.table_uri}-")
-
-
-def test_of_two_origins_that_make_a_table_at_once_the_later_takes_another_name(engine: Engine) -> None:
-    from lakelineage.store.source_write import Origin, convert
-
-    def batches(value: int) -> Callable[[], list[pa.RecordBatch]]:
-        return lambda: [pa.record_batch({"n": [value]})]
-
-    def overtaken() -> Iterator[pa.RecordBatch]:
-        theirs.append(convert(engine.root, "datasets/raced", "b", schema, batches(2), Origin("/b", lambda _: False)))
-        yield pa.record_batch({"n": [1]})
-
-    theirs: list[Any] = []
-    schema = pa.schema([("n", pa.int64())])
-    assert convert(engine.root, "datasets/raced", "a", schema, overtaken, Origin("/a", lambda _: False)) is None
-    table = DeltaTable(theirs[0].uri)
-    assert table.version() == 0
-    assert {Path(place).name for place in Path(theirs[0].uri).glob("*.parquet")} == {
-        Path(place).name for place in table.file_uris()
-    }
-
-
-def test_a_remote_lake_keeps_files_by_upload_when_that_is_asked_for(s3: S3, images: Path, tmp_path: Path) -> None:
-    tree = planted(images)
-    with ll.open(f"{s3[0]}/lake", storage_options=s3[1]) as lake:
-        plain = lake.snapshot(images)
-        assert plain.protection == "reference"
-        kept = lake.snapshot(images, protection="archived")
-        uploaded = {entry.path: entry.changed for entry in lake._engine.root.walk("archive")}
-        time.sleep(1.1)  # S3 tells whole seconds
-        assert lake.snapshot(images, protection="archived").id == plain.id
-        assert {entry.path: entry.changed for entry in lake._engine.root.walk("archive")} == uploaded
-        assert len([path for path in uploaded if len(path.rpartition("/")[2]) == 64]) == 4
-        shutil.rmtree(images)
-        assert planted(lake.load_snapshot(kept.id).download(tmp_path / "out")) == tree
-        assert next(lake.verify(depth="checksums")).read_from == "archive"
-
-
-@pytest.mark.parametrize("remote_lake", [True, False])
-def test_a_folder_in_a_bucket_is_pinned_as_one_on_a_disk(s3: S3, lake_path: Path, remote_lake: bool) -> None:
-    from lakelineage.store.root import Root
-
-    tree = {"cats/1 %41.png": b"meow", "ü/a+b": b"x", "empty": b""}
-    bucket = Root(f"{s3[0]}/images", s3[1])
-    for path, data in tree.items():
-        bucket.write(path, data)
-    with ll.open(f"{s3[0]}/lake" if remote_lake else lake_path, storage_options=s3[1]) as lake:
-        pinned = lake.snapshot(f"{s3[0]}/images/")
-        assert (pinned.kind, pinned.protection, pinned.paths()) == ("folder", "reference", sorted(tree))
-        assert {path: pinned.read(path) for path in tree} == tree
-        kept = lake.snapshot(f"{s3[0]}/images", protection="archived")
-        assert kept.id == pinned.id
-        bucket.write("empty", b"no more")
-        bucket.remove("ü/a+b")
-        assert {path: lake.load_snapshot(kept.id).read(path) for path in tree} == tree
-        assert next(lake.verify(depth="files")).read_from == "both"
-        with pytest.raises(TableNotFound):
-            lake.snapshot(f"{s3[0]}/nothing")

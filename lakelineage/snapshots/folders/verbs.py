@@ -1,11 +1,11 @@
 """What a snapshot of a folder does besides giving the list of its files."""
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
     from pathlib import Path
     from typing import BinaryIO
 

@@ -208,8 +208,9 @@ class Lake(LakeView):
         where: str | None = None,
         protection: str | None = None,
         until: "Until | None" = None,
+        progress: bool | Callable[[int], None] | None = None,
     ) -> "Snapshot":
-        """Pin a table outside a run. See :meth:`lakelineage.Run.use`."""
+        """Pin a table, file or folder outside a run. See :meth:`lakelineage.Run.use`."""
         from lakelineage import snapshots
 
         return snapshots.pin(
@@ -222,6 +223,7 @@ class Lake(LakeView):
             where=where,
             protection=protection,
             until=until,
+            progress=progress,
         )
 
     @property

@@ -1,6 +1,6 @@
 """Runs as users hold them: tracking, put together with snapshots and models."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -51,11 +51,13 @@ class Run(ActiveRun):
         where: str | None = None,
         protection: str | None = None,
         until: "Until | None" = None,
+        progress: bool | Callable[[int], None] | None = None,
     ) -> "Snapshot":
         """Pin an input of this run at one version, and record that the run used it.
 
         Args:
-            source: Delta table (path or URI), CSV, Parquet or JSON file, Arrow, Polars or pandas table, or a snapshot.
+            source: Delta table (path or URI), CSV, Parquet or JSON file, folder of files (images, say), Arrow, Polars
+                or pandas table, or a snapshot.
             version: Delta version; default the newest.
             as_of: point in time instead of a version (ISO 8601 or datetime; naive means UTC).
             name: name of the input in this run; default the last part of the path.
@@ -66,9 +68,11 @@ class Run(ActiveRun):
                 where hard links make it free.
             until: when the pin ends by itself: a moment, a duration such as ``"90d"``, ``"while registered"``, or
                 ``"90d, while registered"``; see :mod:`lakelineage.snapshots.retention`. Default: it does not.
+            progress: True shows a bar; a function is called with the number of bytes hashed (of a folder) and archived.
 
         Returns:
-            The snapshot, to be read as Polars, pandas, Arrow or in DuckDB.
+            The snapshot, to be read as Polars, pandas, Arrow or in DuckDB. The rows of a folder are the list of its
+            files; ``read``, ``open`` and ``download`` give the files themselves.
 
         Raises:
             TableNotFound: the source is no Delta table and no file that can be converted.
@@ -90,6 +94,7 @@ class Run(ActiveRun):
             where=where,
             protection=protection,
             until=until,
+            progress=progress,
         )
 
     def log_model(

@@ -18,7 +18,7 @@ from lakelineage.errors import ConcurrentWrite, InvalidInput
 from lakelineage.model import ids, nodes
 from lakelineage.model.changes import Rows
 from lakelineage.registry import activity
-from lakelineage.snapshots import levels, pins, records
+from lakelineage.snapshots import folders, levels, pins, records, sweep
 from lakelineage.snapshots.places import PinnedFile
 from lakelineage.snapshots.retention import Retention
 from lakelineage.snapshots.snapshot import Snapshot
@@ -141,7 +141,7 @@ def _successor(
             left.append(made)
     files = tuple(sorted(left, key=lambda pin: pin.file.path))
     table = replace(records.as_table(snapshot), files=tuple(pin.file for pin in files))
-    return replace(
+    left_of = replace(
         snapshot,
         id=records.snapshot_id(table),
         num_rows=records.num_rows(table),
@@ -150,6 +150,7 @@ def _successor(
         origin=snapshot.origin,
         _files=files,
     )
+    return left_of if snapshot.kind == "table" else plans.with_contents(left_of, plans.contents_left(holding, where))
 
 
 def _pins(engine: "Engine", snapshot: Snapshot, successor: Snapshot | None, comment: str | None) -> list[Any]:
@@ -192,6 +193,8 @@ def _remove(engine: "Engine", plan: Plan, successors: Mapping[str, str]) -> int:
     for holding in plan.holdings:
         snapshot = holding.snapshot
         gone.update(pin.kept_as for pin in holding.files if pin.kept_as is not None)
+        if snapshot.kind == folders.KIND:
+            gone.update(_contents_gone(engine, holding, plan.where))
         if plans.is_managed(snapshot):
             folder = snapshot.table_uri.removeprefix(engine.root.uri + "/")
             gone.update(f"{folder}/{pin.file.path}" for pin in holding.files)
@@ -201,6 +204,14 @@ def _remove(engine: "Engine", plan: Plan, successors: Mapping[str, str]) -> int:
     for path in gone:
         engine.root.remove(path)
     return len(gone)
+
+
+def _contents_gone(engine: "Engine", holding: Holding, where: str) -> set[str]:
+    """Kept files of a pinned folder that match, less those that hold the same as a file that does not."""
+    left = {pin.file.path for pin in plans.contents_left(holding, where)}
+    matching = {pin.kept_as for pin in holding.snapshot.contents if pin.file.path not in left and pin.kept_as}
+    needed = engine.query(sweep.NEEDED, {"now": engine.now, "grace": 0}).column("path").to_pylist()
+    return matching - set(needed)
 
 
 def _managed(plan: Plan) -> list[Snapshot]:
@@ -222,4 +233,4 @@ def _renew(engine: "Engine", managed: Snapshot, left: Snapshot | None) -> None:
     folder = managed.table_uri.removeprefix(engine.root.uri + "/")
     batches: Callable[[], Any] = managed.table_schema.empty_table().to_batches if left is None else left.to_batches
     content = f"rest-of-{managed.id}"
-    source_write.convert(engine.root, folder, content, managed.table_schema, batches())
+    source_write.convert(engine.root, folder, content, managed.table_schema, batches)

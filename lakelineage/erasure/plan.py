@@ -172,6 +172,19 @@ def only(snapshot: Snapshot, pins: Sequence[PinnedFile]) -> Snapshot:
     return replace(snapshot, columns=None, where=None, _files=bare, _to_forget=True)
 
 
+def contents_left(holding: Holding, where: str) -> tuple[PinnedFile, ...]:
+    """The files of a pinned folder that do not match."""
+    matching = only(holding.snapshot, holding.files).to_arrow(["path"], where).column("path").to_pylist()
+    gone = set(matching)
+    return tuple(pin for pin in holding.snapshot.contents if pin.file.path not in gone)
+
+
+def with_contents(snapshot: Snapshot, contents: tuple[PinnedFile, ...]) -> Snapshot:
+    """The snapshot of a folder, with these files."""
+    size = sum(pin.file.size for pin in contents)
+    return replace(snapshot, num_files=len(contents), bytes=size, _contents=contents)
+
+
 def _holding(
     engine: "Engine",
     snapshot: Snapshot,

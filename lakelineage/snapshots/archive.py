@@ -21,7 +21,7 @@ from lakelineage.store.files import FileState
 from lakelineage.store.root import Root, storage_errors, sync_folder
 
 #: Refusals of a hard link that say "not here", as opposed to "something is wrong".
-_NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.ENOSYS}
+NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.ENOSYS}
 #: From so many files on, a remote lake is asked for a listing instead of for each file.
 _LIST_FROM = 32
 FOLDER = "archive"
@@ -154,7 +154,7 @@ def _linked(place: str, target: str) -> bool:
     except FileExistsError:
         pass
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in NO_LINKS:
             raise StorageFailed(f"archiving {place}: {error}") from error
         return os.path.exists(target)
     return True

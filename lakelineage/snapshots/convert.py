@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lakelineage.errors import InvalidInput, StorageFailed, TableNotFound
+from lakelineage.errors import Conflict, InvalidInput, StorageFailed, TableNotFound
 from lakelineage.model import ids
 from lakelineage.snapshots import types
 from lakelineage.store import source_write
 from lakelineage.store.root import Root, storage_errors
 from lakelineage.store.source import TableVersion
+from lakelineage.store.source_write import Origin
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,8 +48,15 @@ class Data:
     repeatable: bool
 
 
-def keep(root: Root, name: str, data: Data) -> TableVersion:
+def keep(root: Root, name: str, data: Data, origin: Origin | None = None) -> TableVersion:
     """The version of the managed table ``datasets/<name>/`` that holds the data; a new one only for new content.
+
+    Args:
+        root: the lake.
+        name: of the table.
+        data: its content.
+        origin: file that the data is read from. If the table of this name was made from another one, the name is
+            followed by 8 hex digits that stand for this one.
 
     Raises:
         InvalidInput: types or values that a Delta table cannot hold exactly.
@@ -56,7 +64,24 @@ def keep(root: Root, name: str, data: Data) -> TableVersion:
     schema = types.storable(data.schema)
     with _repeatable(data) as stable:
         content = _hash(schema, _slices(schema, stable))
-        return source_write.convert(root, f"datasets/{folder_name(name)}", content, schema, _slices(schema, stable))
+        return keep_content(root, name, content, schema, lambda: _slices(schema, stable), origin)
+
+
+def keep_content(
+    root: Root,
+    name: str,
+    content: str,
+    schema: "pa.Schema",
+    batches: "Callable[[], Iterable[pa.RecordBatch]]",
+    origin: Origin | None,
+) -> TableVersion:
+    """What :func:`keep` does, where the hash of the content and the types of the table are known."""
+    names = [name] if origin is None else [name, f"{name}-{ids.digest((origin.place,), 8)}"]
+    for used in names:
+        made = source_write.convert(root, f"datasets/{folder_name(used)}", content, schema, batches, origin)
+        if made is not None:
+            return made
+    raise Conflict(f"the managed tables {names} were made from other places; give this input a name= of its own")
 
 
 def folder_name(name: str) -> str:

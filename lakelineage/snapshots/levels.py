@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import InvalidInput, SnapshotLost
 from lakelineage.model.values import Protection
-from lakelineage.snapshots import archive, places, records, vectors
+from lakelineage.snapshots import archive, folders, places, records, vectors
 from lakelineage.snapshots.archive import Source, Wanted
+from lakelineage.snapshots.folders import archive as folder_archive
 from lakelineage.snapshots.places import PinnedFile
 from lakelineage.store import files, locks
 
@@ -88,6 +89,8 @@ def suffices(engine: "Engine", known: "Snapshot", level: Level) -> bool:
     """Whether a snapshot that is recorded has the level already, as far as a sample of its kept files tells."""
     if level.protection is Protection.REFERENCE or not known.num_files:
         return True
+    if known.kind == folders.KIND:
+        return False  # its files have been looked at already, and to keep what is kept costs little
     if known.protection == Protection.ARCHIVED:
         return _sample_is_kept(engine, known)
     return level.protection is None and not _may_link(engine, known.table_uri)
@@ -160,7 +163,16 @@ def reach(
         found = _with_vectors(engine, snapshot, found, level.protection is Protection.ARCHIVED)
     is_kept = all(_is_kept(pin) for pin in found) and bool(found)
     reached = Protection.ARCHIVED if is_kept else Protection.REFERENCE
-    return replace(snapshot, protection=reached.value, _files=found)
+    reached_of = replace(snapshot, protection=reached.value, _files=found)
+    return reached_of if snapshot.kind == "table" else _with_contents(engine, reached_of, level, told)
+
+
+def _with_contents(engine: "Engine", snapshot: "Snapshot", level: Level, told: Callable[[int], Any]) -> "Snapshot":
+    """The snapshot of a folder, whose list of files is at the level wanted, with the files at that level too."""
+    contents = folder_archive.keep(engine, snapshot, level.protection, told)
+    all_kept = all(pin.kept_as is not None for pin in contents)
+    reached = snapshot.protection if all_kept else Protection.REFERENCE.value
+    return replace(snapshot, protection=reached, _contents=contents)
 
 
 def _kept_before(engine: "Engine", pinned: places.Pinned) -> set[str]:

@@ -2,16 +2,18 @@
 
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from lakelineage.display.progress import Progress, reporting
 from lakelineage.errors import Conflict
 from lakelineage.model import validate
 from lakelineage.model.changes import Change
 from lakelineage.model.values import Protection
 from lakelineage.snapshots import levels, predicate, records, retention, sources
+from lakelineage.snapshots.folders import KIND, Contents
 from lakelineage.snapshots.levels import Level, keeping
 from lakelineage.snapshots.places import PinnedFile
 from lakelineage.snapshots.retention import Retention, Until
@@ -34,7 +36,7 @@ class _Known:
     def note(self, snapshot: Snapshot) -> None:
         """A snapshot was recorded."""
         self.versions[_key(snapshot)] = replace(
-            snapshot, name=None, columns=None, where=None, context=None, origin=None, _files=None
+            snapshot, name=None, columns=None, where=None, context=None, origin=None, _files=None, _contents=None
         )
 
 
@@ -58,11 +60,13 @@ class _Prepared:
         snapshot: what is pinned.
         rows: what the lake does not have of it yet.
         retention: when the pin ends.
+        remember: to be called once it is recorded.
     """
 
     snapshot: Snapshot
     rows: Change
     retention: Retention
+    remember: Callable[[], None]
 
 
 def pin(
@@ -76,13 +80,14 @@ def pin(
     where: str | None = None,
     protection: str | None = None,
     until: Until | None = None,
+    progress: Progress = None,
 ) -> Snapshot:
     """Pin a source outside a run.
 
     Args:
         engine: the lake.
         source: path or URI of a Delta table, ``deltalake.DeltaTable``, ``Snapshot``, path of a CSV, TSV, Parquet or
-            JSON file, or Arrow, pandas or Polars data.
+            JSON file, folder of files, or Arrow, pandas or Polars data.
         version: Delta version.
         as_of: the newest version committed by then (ISO 8601; without a zone, UTC).
         name: name; for data that has no path it is also the name of the managed table.
@@ -91,6 +96,7 @@ def pin(
         protection: ``reference``, ``protected`` or ``archived``; by default the lake's, else archived where hard links
             make it free.
         until: when the pin ends by itself; see :mod:`lakelineage.snapshots.retention`. By default it does not.
+        progress: True shows a bar; a function is called with the number of bytes hashed (of a folder) and archived.
 
     Raises:
         TableNotFound, VersionNotFound: no such table or version.
@@ -98,11 +104,12 @@ def pin(
         SnapshotLost: the table's own files are missing.
     """
     level = levels.chosen(engine, protection)
-    with keeping(engine):
-        ready = _prepared(engine, source, version, as_of, name, columns, where, level, until)
+    with keeping(engine), _telling(progress) as told:
+        ready = _prepared(engine, source, version, as_of, name, columns, where, level, until, told)
         with _knowledge(engine) as known:
             engine.append((*ready.rows, records.pin_row(ready.snapshot, None, ready.retention)))
             known.note(ready.snapshot)
+        ready.remember()
     return ready.snapshot
 
 
@@ -119,6 +126,7 @@ def use(
     where: str | None = None,
     protection: str | None = None,
     until: Until | None = None,
+    progress: Progress = None,
 ) -> Snapshot:
     """Pin a source as an input of a run. Arguments and errors are those of :func:`pin`, and some more.
 
@@ -134,14 +142,15 @@ def use(
         where: see :func:`pin`.
         protection: see :func:`pin`; by default that of the run's experiment comes before the lake's.
         until: see :func:`pin`.
+        progress: see :func:`pin`.
 
     Raises:
         Conflict: the run already uses something else by this name. Using the same again changes nothing.
     """
     checked_context = validate.key(context, "context")
     level = levels.chosen(engine, protection, run_id)
-    with keeping(engine):
-        ready = _prepared(engine, source, version, as_of, name, columns, where, level, until)
+    with keeping(engine), _telling(progress) as told:
+        ready = _prepared(engine, source, version, as_of, name, columns, where, level, until, told)
         made = ready.snapshot
         named = replace(made, context=checked_context, name=validate.key(made.name or "", "name of the input"))
         with _knowledge(engine) as known:
@@ -154,6 +163,7 @@ def use(
             engine.append((*ready.rows, *records.use_rows(named, run_id), pinned))
             known.note(named)
             known.inputs[run_id][str(named.name)] = named
+        ready.remember()
     return named
 
 
@@ -186,6 +196,7 @@ def _prepared(
     where: str | None,
     level: Level,
     until: Until | None,
+    told: Callable[[int], Any],
 ) -> _Prepared:
     """Everything but the record: all that can fail does so here."""
     ends = retention.parse(until)
@@ -195,18 +206,38 @@ def _prepared(
         sources.refuse_time(version, as_of, "a Snapshot")
         columns = source.columns if columns is None else columns
         where = source.where if where is None else where
-        found = sources.made(records.as_table(source), name or source.name, source.origin)
+        found = sources.made(records.as_table(source), name or source.name, source.origin, _as_folder(source))
     else:
-        found = sources.find(engine, source, version, as_of, name)
-    snapshot, rows = _at_level(engine, found, level)
+        found = sources.find(engine, source, version, as_of, name, told)
+    snapshot, rows = _at_level(engine, found, level, told)
     snapshot = replace(snapshot, name=found.name, origin=found.origin, _options=found.head.storage_options)
     chosen = None if columns is None else check_columns(columns, snapshot.table_schema)
     if where is not None:
         predicate.parse(where, snapshot.table_schema)
-    return _Prepared(replace(snapshot, columns=chosen, where=where), rows, ends)
+    remember = found.folder.remember if found.folder is not None and (found.folder.fresh or rows) else _nothing
+    return _Prepared(replace(snapshot, columns=chosen, where=where), rows, ends, remember)
 
 
-def _at_level(engine: "Engine", found: Found, level: Level) -> tuple[Snapshot, Change]:
+def _nothing() -> None:
+    """What there is to remember of a table."""
+
+
+@contextmanager
+def _telling(progress: Progress) -> Iterator[Callable[[int], None]]:
+    """What is called with bytes as they are done, for a progress that wants to know of all so far."""
+    done = 0
+    with reporting(progress, "pinning", None, "B") as tell:
+
+        def told(size: int) -> None:
+            nonlocal done
+            done += size
+            if tell is not None:
+                tell(done)
+
+        yield told
+
+
+def _at_level(engine: "Engine", found: Found, level: Level, told: Callable[[int], Any]) -> tuple[Snapshot, Change]:
     """The snapshot at the level that is wanted, and what the lake does not have of it yet."""
     known = _recorded(engine, found.head)
     if known is not None:
@@ -219,10 +250,11 @@ def _at_level(engine: "Engine", found: Found, level: Level) -> tuple[Snapshot, C
         if known is not None:
             records.refuse_erased(engine, known)
     before = () if known is None else known.files
-    reached = levels.reach(engine, made, before, level)
+    reached = levels.reach(engine, made, before, level, told)
     if known is None:
         return reached, (records.snapshot_row(reached), records.file_rows(reached))
-    return reached, () if reached.files == before else (records.file_rows(reached),)
+    same = reached.files == before and reached.protection == known.protection
+    return reached, () if same else (records.file_rows(reached),)
 
 
 def _recorded(engine: "Engine", head: VersionHead) -> Snapshot | None:
@@ -234,6 +266,7 @@ def _recorded(engine: "Engine", head: VersionHead) -> Snapshot | None:
 
 def _snapshot(engine: "Engine", found: Found) -> Snapshot:
     table = found.describe()
+    files = table.files if found.folder is None else [pin.file for pin in found.folder.files]
     return Snapshot(
         id=records.snapshot_id(table),
         table_uri=table.uri,
@@ -241,8 +274,8 @@ def _snapshot(engine: "Engine", found: Found) -> Snapshot:
         version=table.version,
         committed_at=table.committed_at,
         num_rows=records.num_rows(table),
-        num_files=len(table.files),
-        bytes=sum(file.size for file in table.files),
+        num_files=len(files),
+        bytes=sum(file.size for file in files),
         protection=Protection.REFERENCE.value,
         name=found.name,
         origin=found.origin,
@@ -250,7 +283,13 @@ def _snapshot(engine: "Engine", found: Found) -> Snapshot:
         partition_columns=table.partition_columns,
         reader_features=table.reader_features,
         column_mapping=table.column_mapping,
+        kind="table" if found.folder is None else KIND,
         _engine=engine,
         _files=tuple(PinnedFile(file) for file in table.files),
         _options=table.storage_options,
+        _contents=None if found.folder is None else found.folder.files,
     )
+
+
+def _as_folder(snapshot: Snapshot) -> Contents | None:
+    return Contents(snapshot.contents, False, _nothing) if snapshot.kind == KIND else None

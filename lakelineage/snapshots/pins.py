@@ -13,7 +13,7 @@ from lakelineage.display.progress import Progress, reporting
 from lakelineage.errors import Conflict, SnapshotLost
 from lakelineage.model.changes import Rows
 from lakelineage.model.values import Protection
-from lakelineage.snapshots import levels, places, records, retention
+from lakelineage.snapshots import folders, levels, places, records, retention
 from lakelineage.snapshots.levels import Level
 from lakelineage.snapshots.retention import Retention, Until
 from lakelineage.snapshots.snapshot import Snapshot
@@ -132,10 +132,12 @@ def _checked(reads: "Reads", pins: "pa.Table") -> "pa.Table":
 
 
 def where_read(snapshot: Snapshot) -> str | None:
-    """Where a snapshot's files are now: table, archive or both; None if some are lost."""
+    """Where a snapshot's files are now: table (or folder), archive or both; None if some are lost."""
     found = places.look(snapshot.lake.root, snapshot.pinned())
     if None in found or not _has_vectors(snapshot):
         return None
+    if snapshot.kind == folders.KIND:
+        return _where_contents_are(snapshot)
     kept = {snapshot.lake.root.child(pin.kept_as) for pin in snapshot.files if pin.kept_as}
     sources = {"archive" if place in kept else "table" for place in found}
     return "both" if len(sources) > 1 else next(iter(sources), "table")
@@ -150,6 +152,15 @@ def _has_vectors(snapshot: Snapshot) -> bool:
     except SnapshotLost:
         return False
     return True
+
+
+def _where_contents_are(snapshot: Snapshot) -> str | None:
+    from lakelineage.snapshots.folders import files
+
+    try:
+        return files.where_read(snapshot.lake.root, snapshot)
+    except SnapshotLost:
+        return None
 
 
 class Pins(PinList):
@@ -237,7 +248,7 @@ class Pins(PinList):
                     told(done)
 
             kept = levels.reach(self._engine, found, found.files, Level(Protection.ARCHIVED), tell)
-            if kept.files != found.files:
+            if kept.files != found.files or kept.protection != found.protection:
                 self._engine.append((records.file_rows(kept),))
             pins = self.live(found.id) or [Pin(found.id, None, kept.protection, Retention())]
             self._write([replace(pin, protection=kept.protection) for pin in pins], PINNED, comment)

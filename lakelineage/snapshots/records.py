@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import InvalidInput, SnapshotErased, SnapshotNotFound
@@ -19,6 +20,9 @@ from lakelineage.tracking.capture import current_user
 if TYPE_CHECKING:
     from lakelineage.engine import Reads
 
+#: Begins the path of a file of a folder in ``snapshot_files``. No log of a table has such a path: it would be a URI
+#: with a scheme that no store has.
+_OF_FOLDER = "folder:"
 #: Pinning again may add rows of the same snapshot (two processes at once, a higher level): one row counts.
 DISTINCT = """
 select * from snapshots
@@ -99,7 +103,8 @@ def file_rows(snapshot: Snapshot) -> Batch:
     """The rows of ``snapshot_files``."""
     import pyarrow as pa
 
-    pins = snapshot.files
+    contents = () if snapshot.kind == "table" else snapshot.contents
+    pins = [*snapshot.files, *(_at(pin, _OF_FOLDER + pin.file.path) for pin in contents)]
     columns: dict[str, list[Any]] = {
         "snapshot_id": [snapshot.id] * len(pins),
         "path": [pin.file.path for pin in pins],
@@ -149,10 +154,25 @@ def use_rows(snapshot: Snapshot, run_id: str) -> tuple[Rows, Rows]:
     return Rows(INPUTS.name, (used,)), Rows(LINEAGE.name, (edge,))
 
 
+def _at(pin: PinnedFile, path: str) -> PinnedFile:
+    return replace(pin, file=replace(pin.file, path=path))
+
+
+def contents_of(engine: "Reads", snapshot: str) -> tuple[PinnedFile, ...]:
+    """The files of a pinned folder, sorted by path, which is relative to the folder."""
+    pins = _files_of(engine, snapshot, f"starts_with(path, '{_OF_FOLDER}')")
+    return tuple(_at(pin, pin.file.path.removeprefix(_OF_FOLDER)) for pin in pins)
+
+
 def files_of(engine: "Reads", snapshot: str) -> tuple[PinnedFile, ...]:
-    """The pinned files, sorted by path; of several records of a file, one that has a kept copy."""
+    """The pinned files of the table, sorted by path; of several records of a file, one that has a kept copy."""
+    return _files_of(engine, snapshot, f"not starts_with(path, '{_OF_FOLDER}')")
+
+
+def _files_of(engine: "Reads", snapshot: str, which: str) -> tuple[PinnedFile, ...]:
     found = engine.query(
         "select *, epoch_us(modified) as modified_us from snapshot_files where snapshot_id = $id "
+        f"and {which} "
         "qualify row_number() over (partition by path order by archived_as is null, "
         "ingested_at desc, writer desc, seq desc) = 1 "
         "order by path",

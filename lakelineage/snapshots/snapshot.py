@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import InvalidInput
 from lakelineage.model import ids
-from lakelineage.snapshots import engines, places, reader, types
+from lakelineage.snapshots import engines, folders, places, reader, types
 from lakelineage.snapshots import predicate as predicates
 from lakelineage.snapshots.engines import BATCH_ROWS
+from lakelineage.snapshots.folders.verbs import FolderVerbs
 from lakelineage.snapshots.stored import without_columns
 from lakelineage.store.source import Options, is_local
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class Snapshot:
+class Snapshot(FolderVerbs):
     """A pinned version of a table. It stays what it is, whatever becomes of the table.
 
     Reading finds each file at its original place, if what is there is what was pinned, or in the lake's archive, and
@@ -36,14 +37,14 @@ class Snapshot:
         version: Delta version.
         committed_at: when that version was committed, µs since 1970 UTC; None if the log did not tell.
         num_rows: rows of the version, before ``where``; None if the log did not tell.
-        num_files: files.
-        bytes: size of all files.
+        num_files: files; of a folder, those in it.
+        bytes: size of all files; of a folder, of those in it.
         name: what the run calls it; None outside a run, unless given.
         protection: ``reference`` (survives log clean-up) or ``archived`` (survives anything).
         columns: columns chosen at the pin, None for all.
         where: rows chosen at the pin, as a SQL condition, None for all.
         context: training, validation, …; None outside a run.
-        origin: file that was converted to Delta, if it was one.
+        origin: file or folder that was converted to Delta, if it was one.
         kind: ``table``, or ``folder``: its rows are a manifest of files.
         reader_features: what the table's protocol asks of readers.
         column_mapping: how the table's files name columns: ``name`` or ``id``; None: as the schema does.
@@ -71,6 +72,7 @@ class Snapshot:
     _engine: "Reads | None" = field(default=None, compare=False)
     _files: tuple[places.PinnedFile, ...] | None = field(default=None, compare=False)
     _options: Options = field(default=None, compare=False)
+    _contents: tuple[places.PinnedFile, ...] | None = field(default=None, compare=False)
     #: Read to find rows that are to be forgotten, whatever was forgotten before.
     _to_forget: bool = field(default=False, compare=False)
 
@@ -79,6 +81,9 @@ class Snapshot:
         chosen = "" if self.columns is None else f", columns {', '.join(self.columns)}"
         where = "" if self.where is None else f", where {self.where}"
         name = "" if self.name is None else f" {self.name!r}"
+        if self.kind == folders.KIND:
+            size = f"{self.num_files:,} files, {self.bytes:,} bytes"
+            return f"<Snapshot{name} {self.origin}: {size}{where}, {self.protection}>"
         return f"<Snapshot{name} {self.table_uri}@{self.version}{rows}{chosen}{where}, {self.protection}>"
 
     def _repr_html_(self) -> str:

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 #: Seconds that a file of a remote lake stays after it was written, and after its last pin ended: other hosts may keep
 #: it by now in journals that are not committed yet. Processes of this host are kept off by a lock.
-_GRACE = 86_400.0
+GRACE = 86_400.0
 #: Seconds after which what an interrupted copy left is removed.
 _UNFINISHED = 3_600.0
 _TIMEOUT = 60.0
 
 #: Files of snapshots that have a pin; also of snapshots that lakes of old formats have without one.
-_NEEDED = f"""
+NEEDED = f"""
 select unnest([archived_as, vector_archived_as]) as path from snapshot_files
 where snapshot_id not in (
   select snapshot_id from ({pins.STATES}) group by snapshot_id
@@ -62,14 +62,14 @@ def _sweep(engine: "Engine") -> Swept:
     present = engine.root.walk(archive.FOLDER)
     if not present:
         return Swept()
-    grace = 0 if local else int(_GRACE * 1e6)
-    found = engine.query(_NEEDED, {"now": engine.now, "grace": grace}).column("path")
+    grace = 0 if local else int(GRACE * 1e6)
+    found = engine.query(NEEDED, {"now": engine.now, "grace": grace}).column("path")
     needed = set(found.to_pylist())
     files = size = 0
     for entry in present:
         age = time.time() - entry.changed
         unfinished = entry.path.rpartition("/")[2].startswith(".new-")
-        if entry.path in needed or (unfinished and age < _UNFINISHED) or (not local and age < _GRACE):
+        if entry.path in needed or (unfinished and age < _UNFINISHED) or (not local and age < GRACE):
             continue
         engine.root.remove(entry.path)
         files, size = files + 1, size + entry.size

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from lakelineage.errors import InvalidInput, LakelineageError
-from lakelineage.snapshots import pins, places, records
+from lakelineage.snapshots import folders, pins, places, records
+from lakelineage.snapshots.folders import files
 from lakelineage.snapshots.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Verified:
         table_uri: where its table was.
         version: Delta version.
         ok: whether it was read back, and is what was pinned.
-        read_from: table, archive or both; None if it is lost.
+        read_from: table (or folder), archive or both; None if it is lost.
         rows: rows that were read; None if only files were looked at.
         bytes: size of its files.
         checksums: files whose content has the checksum that was taken earlier.
@@ -96,7 +97,11 @@ def _verified(engine: "Engine", snapshot: Snapshot, depth: Depth) -> Verified:
         snapshot.check_files()
         if depth != "files":
             rows = sum(batch.num_rows for batch in snapshot.to_batches())
-        read_from = pins.where_read(snapshot)
+        if snapshot.kind == folders.KIND:
+            read_from = files.where_read(engine.root, snapshot, read_all=depth == "checksums")
+            matched += snapshot.num_files if depth == "checksums" else 0
+        else:
+            read_from = pins.where_read(snapshot)
     except LakelineageError as error:
         problem = str(error)
     return Verified(
@@ -136,5 +141,5 @@ def take_checksums(engine: "Engine", snapshot: Snapshot) -> tuple[int, int]:
         replace(pin, sha256=digest) for pin, digest in zip(pinned.files, digests, strict=True) if pin.sha256 is None
     )
     if fresh:
-        engine.append((records.file_rows(replace(snapshot, _files=fresh)),))
+        engine.append((records.file_rows(replace(snapshot, _files=fresh, _contents=())),))
     return len(pinned.files) - len(fresh), len(fresh)

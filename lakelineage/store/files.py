@@ -26,6 +26,7 @@ class FileState:
         etag: version that an object store gave it; None on a disk.
         changed_ns: on a disk, the time of modification in full, ns since 1970 UTC.
         links: on a disk, the number of its names.
+        inode: on a disk, its number.
     """
 
     size: int
@@ -33,6 +34,7 @@ class FileState:
     etag: str | None = None
     changed_ns: int = 0
     links: int = 1
+    inode: int = 0
 
 
 def local_place(uri: str, path: str) -> str:
@@ -62,7 +64,7 @@ def local_state(place: str | Path) -> FileState | None:
         found = os.stat(place)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return FileState(found.st_size, found.st_mtime_ns // 1000, None, found.st_mtime_ns, found.st_nlink)
+    return FileState(found.st_size, found.st_mtime_ns // 1000, None, found.st_mtime_ns, found.st_nlink, found.st_ino)
 
 
 def states(uri: str, options: Mapping[str, str] | None, paths: Sequence[str]) -> list[FileState | None]:

@@ -10,7 +10,7 @@ it is committed together with the content, and unlike commit metadata it survive
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,10 +33,27 @@ _PROPERTIES = {
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.deletedFileRetentionDuration": "interval 36500 days",
 }
+_DESCRIPTION = "Data that lakelineage converted to Delta, in order to pin it."
+#: What a description says of the origin; the Delta engine refuses properties that it does not know (deltalake 1.6.3).
+_MADE_FROM = f"{_DESCRIPTION} Made from: "
 #: Rows of one data file, at most.
 _FILE_ROWS = 4_000_000
 _ROW_GROUP = 131_072
 _ATTEMPTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A file or folder that data is converted from.
+
+    Attributes:
+        place: absolute path or URI.
+        recorded: whether the lake has it that a table (URI) was made from there. It is asked for tables that do not
+            say themselves what they were made from, as older versions wrote them.
+    """
+
+    place: str
+    recorded: Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +66,13 @@ class _Written:
 
 
 def convert(
-    root: Root, folder: str, content: str, schema: "pa.Schema", batches: "Iterable[pa.RecordBatch]"
-) -> TableVersion:
+    root: Root,
+    folder: str,
+    content: str,
+    schema: "pa.Schema",
+    batches: "Callable[[], Iterable[pa.RecordBatch]]",
+    origin: Origin | None = None,
+) -> TableVersion | None:
     """Make the content the newest version of a managed table, unless a version of it holds that content already.
 
     Args:
@@ -58,24 +80,41 @@ def convert(
         folder: of the table, relative to the lake.
         content: hash of the content.
         schema: of the batches, with types that Delta has.
-        batches: the rows, in order; read at most once.
+        batches: gives the rows, in order; called at most once.
+        origin: where the data comes from; a table belongs to one origin. None: it has no place.
 
     Returns:
-        The version that holds the content.
+        The version that holds the content; None if the table belongs to another origin. Nothing is kept then.
 
     Raises:
         ConcurrentWrite: other writers of the same table won every attempt.
     """
+    if _is_of_another(root, folder, origin):
+        return None
     held = _version_with(root, folder, content)
     if held is not None:
         return held
-    written = list(_write_files(root, folder, schema, batches))
+    written = list(_write_files(root, folder, schema, batches()))
     for _ in range(_ATTEMPTS):
-        _commit(root, folder, content, schema, written)
+        if _is_of_another(root, folder, origin):  # which made it while our files were being written
+            for file in written:
+                root.remove(f"{folder}/{file.path}")
+            return None
+        _commit(root, folder, content, schema, written, origin)
         made = _version_with(root, folder, content)  # ours, or another writer's of the same content
         if made is not None:
             return made
     raise ConcurrentWrite(f"the managed table {root.child(folder)} was written by others at the same time; try again")
+
+
+def _is_of_another(root: Root, folder: str, origin: Origin | None) -> bool:
+    uri = root.child(folder)
+    if origin is None or not is_delta(uri, root.storage_options):
+        return False
+    description = str(_table(root, folder).metadata().description or "")
+    if description.startswith(_MADE_FROM):
+        return description != _MADE_FROM + origin.place
+    return not origin.recorded(uri)
 
 
 def _version_with(root: Root, folder: str, content: str) -> TableVersion | None:
@@ -134,7 +173,9 @@ def _placed(root: Root, folder: str, local: Path, rows: int) -> _Written:
     return _Written(local.name, size, rows)
 
 
-def _commit(root: Root, folder: str, content: str, schema: "pa.Schema", written: list[_Written]) -> None:
+def _commit(
+    root: Root, folder: str, content: str, schema: "pa.Schema", written: list[_Written], origin: Origin | None
+) -> None:
     """Commit the files as the whole of the next version, unless another commit is faster."""
     forks.guard()
     from deltalake import Schema
@@ -143,7 +184,7 @@ def _commit(root: Root, folder: str, content: str, schema: "pa.Schema", written:
     uri = root.child(folder)
     actions, delta_schema = [_action(file) for file in written], Schema.from_arrow(schema)
     if not is_delta(uri, root.storage_options):
-        _create(root, uri, content, delta_schema, actions)
+        _create(root, uri, content, delta_schema, actions, origin)
         return
     table = _table(root, folder)
     if _held(root, table, uri, content) is not None:
@@ -154,7 +195,9 @@ def _commit(root: Root, folder: str, content: str, schema: "pa.Schema", written:
         table.create_write_transaction(actions, "overwrite", delta_schema, commit_properties=transaction)
 
 
-def _create(root: Root, uri: str, content: str, schema: "Schema", actions: "list[AddAction]") -> None:
+def _create(
+    root: Root, uri: str, content: str, schema: "Schema", actions: "list[AddAction]", origin: Origin | None
+) -> None:
     from deltalake.exceptions import DeltaError
     from deltalake.transaction import create_table_with_add_actions
 
@@ -164,7 +207,7 @@ def _create(root: Root, uri: str, content: str, schema: "Schema", actions: "list
             schema,
             actions,
             mode="error",
-            description="Data that lakelineage converted to Delta, in order to pin it.",
+            description=_DESCRIPTION if origin is None else _MADE_FROM + origin.place,
             configuration=_PROPERTIES,
             storage_options=root.storage_options,
             commit_properties=_transaction(content, 0),

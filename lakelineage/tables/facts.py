@@ -76,7 +76,11 @@ SNAPSHOT_FILES = Table(
     "a file of a snapshot",
     (
         _r("snapshot_id", "snapshot"),
-        _r("path", "path as in the table's log: relative to the table unless absolute"),
+        _r(
+            "path",
+            "path as in the table's log: relative to the table unless absolute; of a file of a folder, folder: and its "
+            "path below the folder",
+        ),
         Column("size", "int64", "bytes", nullable=False),
         Column("partition_values", "text_map", "partition column → value as text; null for null"),
         _c("deletion_vector", "descriptor of the file's deletion vector, as JSON"),

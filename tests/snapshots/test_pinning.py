@@ -4,6 +4,7 @@ import datetime as dt
 import json
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -404,10 +405,13 @@ def test_content_that_another_writer_commits_meanwhile_is_not_made_a_second_vers
 
     def overtaken() -> Iterator[pa.RecordBatch]:
         # others commit the same content, and then other content, while ours is being written
-        others.extend(convert(engine.root, "datasets/raced", str(n), batch(0).schema, [batch(n)]) for n in (0, 1))
+        others.extend(
+            convert(engine.root, "datasets/raced", str(n), batch(0).schema, partial(list, [batch(n)])) for n in (0, 1)
+        )
         yield batch(0)
 
-    others: list[source.TableVersion] = []
-    ours = convert(engine.root, "datasets/raced", "0", batch(0).schema, overtaken())
+    others: list[source.TableVersion | None] = []
+    ours = convert(engine.root, "datasets/raced", "0", batch(0).schema, overtaken)
+    assert ours is not None
     assert ours == others[0]
     assert DeltaTable(ours.uri).version() == 1

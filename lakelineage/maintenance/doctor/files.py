@@ -14,6 +14,7 @@ from lakelineage.tables import BY_NAME
 #: Hours that a data file stays after no version needs it (as maintenance has it), and some for its next round.
 _UNNEEDED_HOURS = 6
 _TEMPORARY = (".new-",)
+_SHA256_DIGITS = 64
 
 _NEWEST = """
 SELECT run_id, path, size, sha256 FROM artifacts
@@ -88,13 +89,15 @@ def _lost(check: str, what: str, paths: list[str]) -> Iterator[Finding]:
         yield Finding(check, Severity.ERROR, f"{len(paths):,} {what}: {some(paths)}", "restore them from a backup")
 
 
-def archive(place: Place, deep: bool) -> Iterator[Finding]:  # noqa: ARG001 - checks are alike
+def archive(place: Place, deep: bool) -> Iterator[Finding]:
     """Kept copies of pinned files against the snapshots that need them."""
     before = place.root.walk("archive")
     rows = place.rows("SELECT DISTINCT archived_as AS path, size FROM snapshot_files WHERE archived_as IS NOT NULL")
     needed = {row["path"]: row["size"] for row in rows}
     there = dict(place.root.list("archive"))
     gone = sorted(path for path, size in needed.items() if there.get(path) != size)
+    altered = [p for p in sorted(needed) if deep and p not in gone and _is_not_its_name(place, p)]
+    yield from _lost("archive", "kept files of pinned folders were altered (hard links, by their other name)", altered)
     stray = [e for e in before if e.path not in needed and settled(e) and not is_temporary(e.path)]
     if gone:
         yield Finding(
@@ -112,15 +115,21 @@ def archive(place: Place, deep: bool) -> Iterator[Finding]:  # noqa: ARG001 - ch
             f"{some([e.path for e in stray])}",
             "left by a process that died before it recorded the pin; delete them",
         )
-    if needed and not gone:
+    if needed and not gone and not altered:
         yield Finding("archive", Severity.OK, f"{len(needed):,} kept copies are there")
+
+
+def _is_not_its_name(place: Place, path: str) -> bool:
+    """Whether a kept file that is named by its SHA-256 has another one. Those of tables are named otherwise."""
+    name = path.rpartition("/")[2]
+    return len(name) == _SHA256_DIGITS and _sha256(place, path) != name
 
 
 def datasets(place: Place, deep: bool) -> Iterator[Finding]:  # noqa: ARG001 - checks are alike
     """Managed tables, whose every pinned version stays readable."""
     rows = place.rows(
         "SELECT DISTINCT s.table_uri, f.path, f.size FROM snapshots s JOIN snapshot_files f USING (snapshot_id) "
-        "WHERE starts_with(s.table_uri, ?) AND f.archived_as IS NULL",
+        "WHERE starts_with(s.table_uri, ?) AND f.archived_as IS NULL AND NOT starts_with(f.path, 'folder:')",
         [place.root.child("datasets") + "/"],
     )
     there = dict(place.root.list("datasets"))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _SAMPLE = 64
 #: Lock file, beside the journals of this host, of those who keep files and those who remove what nobody needs.
 LOCK = "archive.lock"
+#: Levels at which files stay where they are, and only there.
+_IN_PLACE = (Protection.REFERENCE, Protection.PROTECTED)
 #: Tag of an experiment that names the level of its runs' inputs.
 EXPERIMENT_TAG = "lakelineage.protection"
 
@@ -63,15 +65,10 @@ def checked(level: str) -> Protection:
     """A level by its name.
 
     Raises:
-        InvalidInput: there is none of this name, or it is not for pinning.
+        InvalidInput: there is none of this name.
     """
     if level not in set(Protection):
         raise InvalidInput(f"protection {level!r} is unknown; choose one of {', '.join(Protection)}")
-    if level == Protection.PROTECTED:
-        raise InvalidInput(
-            "protection 'protected' is an act of the table's owner, since it changes properties of the table: pin it, "
-            "then `lakelineage snapshot protect SNAPSHOT` (in Python lake.pins.protect)"
-        )
     return Protection(level)
 
 
@@ -86,7 +83,7 @@ def _of_experiment(engine: "Engine", run_id: str) -> str | None:
 
 def suffices(engine: "Engine", known: "Snapshot", level: Level) -> bool:
     """Whether a snapshot that is recorded has the level already, as far as a sample of its kept files tells."""
-    if level.protection is Protection.REFERENCE or not known.num_files:
+    if level.protection in _IN_PLACE or not known.num_files:
         return True
     if known.protection == Protection.ARCHIVED:
         return _sample_is_kept(engine, known)
@@ -150,7 +147,7 @@ def reach(
         else PinnedFile(pin.file, None, state.modified, state.etag, pin.sha256, pin.vector_kept_as)
         for pin, state in zip(pinned.files, there, strict=True)
     )
-    if level.protection is not Protection.REFERENCE:
+    if level.protection not in _IN_PLACE:
         wanted = [
             Wanted(pin.file.path, pin.file.size, state)
             for pin, state in zip(found, there, strict=True)

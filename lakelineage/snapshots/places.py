@@ -1,11 +1,12 @@
 """Where a pinned version's files are now: at their original place if they are what was pinned, else in the archive."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lakelineage.errors import SnapshotLost
-from lakelineage.snapshots import archive
-from lakelineage.store import files, source
+from lakelineage.snapshots import archive, loss
+from lakelineage.store import files, log_history, source
 from lakelineage.store.files import FileState
 from lakelineage.store.root import Root
 from lakelineage.store.source import DataFile, Options
@@ -79,13 +80,35 @@ def look(root: Root, pinned: Pinned) -> list[str | None]:
     return places
 
 
+def needed(pinned: Pinned) -> list[str]:
+    """Paths of all files that a snapshot needs: data files and those of deletion vectors, as the log names them."""
+    paths = [pin.file.path for pin in pinned.files]
+    vectors = (log_history.vector_path(json.loads(pin.file.deletion_vector or "null")) for pin in pinned.files)
+    return [*paths, *dict.fromkeys(path for path in vectors if path is not None)]
+
+
+def not_original(pinned: Pinned) -> list[str]:
+    """Paths of files that are no longer at their original place as they were pinned."""
+    paths = needed(pinned)
+    there = files.states(pinned.uri, pinned.options, paths)
+    judge, count = _Originals(pinned), len(pinned.files)
+    wrong = [path for path, state in zip(paths[count:], there[count:], strict=True) if state is None]
+    for pin, state in zip(pinned.files, there[:count], strict=True):
+        if not judge.is_pinned(pin, state):
+            wrong.append(pin.file.path)
+    return wrong
+
+
 def lost(pinned: Pinned, missing: tuple[str, ...]) -> SnapshotLost:
-    """The error that says which files are gone."""
+    """The error that says which files are gone, and what became of them as far as the table's log still tells."""
     shown = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
+    removals = loss.explain(pinned, missing)
     return SnapshotLost(
         f"snapshot {pinned.snapshot_id} of {pinned.uri} (table {pinned.table_id}, version {pinned.version}): "
-        f"{len(missing)} of {len(pinned.files)} files {_how_lost(pinned)}: {shown}. Restore them from a backup",
+        f"{len(missing)} of {len(pinned.files)} files {_how_lost(pinned)}: {shown}. {loss.summary(removals)}. "
+        "Restore them from a backup",
         missing,
+        removals,
     )
 
 

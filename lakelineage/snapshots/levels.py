@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import InvalidInput, SnapshotLost
 from lakelineage.model.values import Protection
-from lakelineage.snapshots import archive, places, records, vectors
+from lakelineage.snapshots import archive, places, records
 from lakelineage.snapshots.archive import Source, Wanted
 from lakelineage.snapshots.places import PinnedFile
 from lakelineage.store import files, locks
@@ -167,20 +167,15 @@ def _kept_before(engine: "Engine", pinned: places.Pinned) -> set[str]:
     return {pin.file.path for pin, place in zip(pins, found, strict=True) if place is not None}
 
 
-def _vector(pin: PinnedFile) -> str | None:
-    """Path of the file that holds a file's deletion vector; None if it has none, or its log holds it."""
-    return None if pin.file.deletion_vector is None else vectors.file_of(pin.file.deletion_vector)
-
-
 def _is_kept(pin: PinnedFile) -> bool:
-    return pin.kept_as is not None and (pin.vector_kept_as is not None or _vector(pin) is None)
+    return pin.kept_as is not None and (pin.vector_kept_as is not None or places.vector_of(pin) is None)
 
 
 def _with_vectors(
     engine: "Engine", snapshot: "Snapshot", pins: tuple[PinnedFile, ...], copy: bool
 ) -> tuple[PinnedFile, ...]:
     """The files with their deletion vectors kept; several vectors are in one file."""
-    paths = sorted({path for pin in pins if pin.vector_kept_as is None and (path := _vector(pin)) is not None})
+    paths = sorted({path for pin in pins if pin.vector_kept_as is None and (path := places.vector_of(pin)) is not None})
     if not paths:
         return pins
     there = files.states(snapshot.table_uri, snapshot._options, paths)
@@ -188,7 +183,7 @@ def _with_vectors(
     source = Source(snapshot.table_uri, snapshot._options, snapshot.table_id)
     made = archive.keep(engine.root, source, wanted, copy) or {}
     return tuple(
-        replace(pin, vector_kept_as=made[path].kept_as) if (path := _vector(pin)) in made and path else pin
+        replace(pin, vector_kept_as=made[path].kept_as) if (path := places.vector_of(pin)) in made and path else pin
         for pin in pins
     )
 

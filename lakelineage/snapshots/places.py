@@ -1,12 +1,11 @@
 """Where a pinned version's files are now: at their original place if they are what was pinned, else in the archive."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lakelineage.errors import SnapshotLost
-from lakelineage.snapshots import archive, loss
-from lakelineage.store import files, log_history, source
+from lakelineage.snapshots import archive, loss, vectors
+from lakelineage.store import files, source
 from lakelineage.store.files import FileState
 from lakelineage.store.root import Root
 from lakelineage.store.source import DataFile, Options
@@ -83,8 +82,13 @@ def look(root: Root, pinned: Pinned) -> list[str | None]:
 def needed(pinned: Pinned) -> list[str]:
     """Paths of all files that a snapshot needs: data files and those of deletion vectors, as the log names them."""
     paths = [pin.file.path for pin in pinned.files]
-    vectors = (log_history.vector_path(json.loads(pin.file.deletion_vector or "null")) for pin in pinned.files)
-    return [*paths, *dict.fromkeys(path for path in vectors if path is not None)]
+    return [*paths, *dict.fromkeys(path for path in map(vector_of, pinned.files) if path is not None)]
+
+
+def vector_of(pin: PinnedFile) -> str | None:
+    """Path of the file that holds a pinned file's deletion vector, as the log names it; None if there is none."""
+    text = pin.file.deletion_vector
+    return None if text is None else vectors.file_of(text)
 
 
 def not_original(pinned: Pinned) -> list[str]:

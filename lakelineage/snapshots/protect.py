@@ -149,7 +149,8 @@ def require(snapshot: "Snapshot", until: int | None) -> None:
         told = ", ".join(f"{c.property} from {c.before or DEFAULTS[c.property]!r} to {c.after!r}" for c in changes)
         raise InvalidInput(
             "protection 'protected' is an act of the table's owner, since it changes properties of "
-            f"{snapshot.table_uri} ({told}): pin it, then `lakelineage snapshot protect SNAPSHOT` (in Python lake.pins.protect)"
+            f"{snapshot.table_uri} ({told}): pin it, then `lakelineage snapshot protect SNAPSHOT` (in Python "
+            "lake.pins.protect)"
         )
 
 

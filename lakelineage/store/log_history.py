@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 from lakelineage.store.source import Options, filesystem
@@ -99,17 +99,19 @@ def vector_path(descriptor: Mapping[str, Any] | None) -> str | None:
     if descriptor["storageType"] == "p":
         return text
     prefix, encoded = text[:-_ENCODED_UUID], text[-_ENCODED_UUID:]
-    groups = [encoded[at : at + 5] for at in range(0, _ENCODED_UUID, 5)]
-    data = b"".join(_four_bytes(group) for group in groups)
-    name = f"deletion_vector_{UUID(bytes=data)}.bin"
-    return f"{prefix}/{name}" if prefix else name
+    name = f"deletion_vector_{UUID(bytes=base85(encoded))}.bin"
+    return f"{quote(prefix)}/{name}" if prefix else name
 
 
-def _four_bytes(group: str) -> bytes:
-    number = 0
-    for digit in group:
-        number = number * 85 + _DIGITS.index(digit)
-    return number.to_bytes(4, "big")
+def base85(text: str) -> bytes:
+    """What a text in ZeroMQ's variant of base 85 stands for: four bytes for each five signs."""
+    data = bytearray()
+    for start in range(0, len(text), 5):
+        number = 0
+        for digit in text[start : start + 5]:
+            number = number * 85 + _DIGITS.index(digit)
+        data += number.to_bytes(4, "big")
+    return bytes(data)
 
 
 def newest_first(uri: str, options: Options, after: int = -1, most: int = _FAR) -> Iterator[Commit]:

@@ -149,17 +149,17 @@ def test_protecting_makes_the_commit_in_flight_of_another_process_fail(
 def test_files_that_are_gone_cannot_be_protected_and_the_remedy_is_the_archive(lake: Any, patients: str) -> None:
     pinned = lake.snapshot(patients, version=1, protection="archived")
     DeltaTable(patients).vacuum(0, dry_run=False, enforce_retention_duration=False)
-    with pytest.raises(NotProtectable, match=f"no longer in .*lakelineage snapshot archive {pinned.id}"):
+    with pytest.raises(NotProtectable, match=rf"no longer in .*lakelineage snapshot archive {pinned.id}"):
         lake.pins.protect(pinned)
 
 
 def test_another_table_at_the_place_and_no_table_cannot_be_protected(lake: Any, patients: str) -> None:
     pinned = lake.snapshot(patients)
     shutil.rmtree(patients)
-    with pytest.raises(NotProtectable, match="does not exist.*archive"):
+    with pytest.raises(NotProtectable, match=r"does not exist.*archive"):
         lake.pins.protect(pinned)
     write_deltalake(patients, pa.table({"id": [1]}))
-    with pytest.raises(NotProtectable, match="another table by now.*archive"):
+    with pytest.raises(NotProtectable, match=r"another table by now.*archive"):
         lake.pins.protect(pinned)
 
 
@@ -168,7 +168,7 @@ def test_a_table_that_the_engine_cannot_write_is_archived_instead(lake: Any, pat
     entry = Path(patients, "_delta_log", f"{3:020d}.json")
     protocol = {"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": ["unheardOf"]}
     entry.write_text(json.dumps({"protocol": protocol}) + "\n")
-    with pytest.raises(NotProtectable, match="cannot be changed.*archive"):
+    with pytest.raises(NotProtectable, match=r"cannot be changed.*archive"):
         lake.pins.protect(pinned)
     assert lake.load_snapshot(pinned.id).protection == "reference"
 
@@ -176,7 +176,7 @@ def test_a_table_that_the_engine_cannot_write_is_archived_instead(lake: Any, pat
 def test_an_interval_that_cannot_be_understood_is_not_overwritten(lake: Any, patients: str) -> None:
     pinned = lake.snapshot(patients)
     DeltaTable(patients).alter.set_table_properties({LOG: "interval 3 months"})
-    with pytest.raises(NotProtectable, match="interval 3 months.*cannot be understood"):
+    with pytest.raises(NotProtectable, match=r"interval 3 months.*cannot be understood"):
         lake.pins.protect(pinned)
 
 
@@ -188,7 +188,7 @@ def test_managed_tables_need_nothing(lake: Any) -> None:
 
 
 def test_pinning_as_protected_commits_nothing_and_is_refused_where_it_would_have_to(lake: Any, patients: str) -> None:
-    with pytest.raises(InvalidInput, match="act of the table's owner.*lakelineage snapshot protect"):
+    with pytest.raises(InvalidInput, match=r"act of the table's owner.*lakelineage snapshot protect"):
         lake.snapshot(patients, protection="protected")
     assert lake.snapshots.num_rows == 0
     lake.pins.protect(lake.snapshot(patients, version=0), until="100d")

@@ -13,6 +13,7 @@
     │   ├── ParamConflict       a param has another value already
     │   ├── RunFinished         the run has ended; resume it first
     │   ├── AlreadyExists       the name is taken
+    │   ├── NotProtectable      properties of the table would not keep the pin; archive it instead
     │   └── ConcurrentWrite     others kept winning the race; try again
     ├── LakeError               the lake or the machine needs attention
     │   ├── LakeTooNew          written by a newer lakelineage; upgrade
@@ -28,6 +29,7 @@
 Each class has a stable ``code`` that programs may branch on (the command line prints it with ``--json``).
 """
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 
@@ -136,6 +138,12 @@ class AlreadyExists(Conflict):
     code = "already_exists"
 
 
+class NotProtectable(Conflict):
+    """No properties of the table would keep what is pinned, or they cannot be changed; archive the snapshot instead."""
+
+    code = "not_protectable"
+
+
 class ConcurrentWrite(Conflict):
     """Other writers won every attempt; trying again is safe."""
 
@@ -160,18 +168,47 @@ class LakeDamaged(LakeError):
     code = "lake_damaged"
 
 
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What became of a file of a pinned snapshot, as far as its table's log still tells.
+
+    Attributes:
+        path: the file, as stored.
+        reason: one line for people.
+        operation: what removed it from the table (DELETE, MERGE, …); None if that is not told.
+        version: the version that this made.
+        at: when, µs since 1970 UTC.
+        by: user or engine.
+        deleted_in: version of the first vacuum that may have deleted the file from storage; None if none is told.
+        deleted_at: when that was, µs since 1970 UTC.
+        deleted_by: user or engine.
+    """
+
+    path: str
+    reason: str
+    operation: str | None = None
+    version: int | None = None
+    at: int | None = None
+    by: str | None = None
+    deleted_in: int | None = None
+    deleted_at: int | None = None
+    deleted_by: str | None = None
+
+
 class SnapshotLost(LakeError):
     """Files of a pinned snapshot can no longer be read.
 
     Attributes:
         missing: the files that are gone or were altered, as stored paths.
+        removals: what became of them, as far as the table's log still tells.
     """
 
     code = "snapshot_lost"
 
-    def __init__(self, message: str, missing: tuple[str, ...] = ()) -> None:
+    def __init__(self, message: str, missing: tuple[str, ...] = (), removals: tuple[Removal, ...] = ()) -> None:
         super().__init__(message)
         self.missing = missing
+        self.removals = removals
 
 
 class SnapshotErased(SnapshotLost):

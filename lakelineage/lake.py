@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lakelineage.snapshots import Snapshot
     from lakelineage.snapshots.pins import Pins
     from lakelineage.snapshots.retention import Until
+    from lakelineage.snapshots.vacuum import Vacuumed
     from lakelineage.snapshots.verify import Depth, Verified
 
 P = ParamSpec("P")
@@ -299,6 +300,53 @@ class Lake(LakeView):
             dry_run=dry_run,
             comment=comment,
             progress=progress,
+        )
+
+    def vacuum(
+        self,
+        table: str | os.PathLike[str],
+        *,
+        retention_hours: float | None = None,
+        dry_run: bool = True,
+        enforce_retention_duration: bool = True,
+        storage_options: Mapping[str, str] | None = None,
+        progress: bool | Callable[[int], None] | None = None,
+        comment: str | None = None,
+    ) -> "Vacuumed":
+        """VACUUM for a user's table that keeps what is pinned: files that neither the table nor a pin needs go.
+
+        Kept besides what any VACUUM keeps: files and deletion vectors of versions that this lake pins, and change data
+        between these versions as far as the log has it. What the archive has intact does not keep the original (but
+        for pins that are ``protected``). Pins that other hosts have not committed yet are not seen: ``flush`` there
+        first; nor are those of other lakes, and shallow clones of the table.
+
+        Args:
+            table: path or URI of the table.
+            retention_hours: how long files stay that the table no longer needs, for readers of older versions; default
+                the table's ``delta.deletedFileRetentionDuration``, which is 7 days if it is not set.
+            dry_run: only tell what would be deleted.
+            enforce_retention_duration: refuse a retention shorter than the table's own.
+            storage_options: of the table; default those of the lake.
+            progress: True for a bar; or a function that is told how many files are done.
+            comment: why; kept in the table ``activity``.
+
+        Raises:
+            TableNotFound: there is no Delta table.
+            InvalidInput: a retention that is too short, or one of the lake's own tables.
+            ConcurrentWrite: processes of this host kept pinning all the time.
+            StorageFailed: files could not be deleted; the others are, and another call goes on.
+        """
+        from lakelineage.snapshots.vacuum import vacuum
+
+        return vacuum(
+            self._engine,
+            table,
+            retention_hours=retention_hours,
+            dry_run=dry_run,
+            enforce_retention_duration=enforce_retention_duration,
+            storage_options=storage_options,
+            progress=progress,
+            comment=comment,
         )
 
     @property

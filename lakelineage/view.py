@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lakelineage.plot import Plots
     from lakelineage.snapshots import Snapshot
     from lakelineage.snapshots.diff import Diff
-    from lakelineage.snapshots.pins import PinList
+    from lakelineage.snapshots.pin_list import PinList
     from lakelineage.tracking.compare import Comparison
     from lakelineage.tracking.frames import OutputFormat
 
@@ -195,7 +195,7 @@ class LakeView:
     @property
     def pins(self) -> "PinList":
         """What is pinned: until when, by whom, and whether it can be read back today."""
-        from lakelineage.snapshots.pins import PinList
+        from lakelineage.snapshots.pin_list import PinList
 
         return PinList(self._reads)
 

@@ -18,7 +18,7 @@ from lakelineage.errors import ConcurrentWrite, InvalidInput
 from lakelineage.model import ids, nodes
 from lakelineage.model.changes import Rows
 from lakelineage.registry import activity
-from lakelineage.snapshots import folders, levels, pins, records, sweep
+from lakelineage.snapshots import folders, levels, pins, records, states, sweep
 from lakelineage.snapshots.places import PinnedFile
 from lakelineage.snapshots.retention import Retention
 from lakelineage.snapshots.snapshot import Snapshot
@@ -156,10 +156,10 @@ def _successor(
 def _pins(engine: "Engine", snapshot: Snapshot, successor: Snapshot | None, comment: str | None) -> list[Any]:
     """The snapshot's pins end; those of its successor begin."""
     live = pins.Pins(engine).live(snapshot.id)
-    change = [pins.state_rows(live, pins.RELEASED, comment)] if live else []
+    change = [pins.state_rows(live, states.RELEASED, comment)] if live else []
     if successor is not None:
         of = live or [pins.Pin(successor.id, None, successor.protection, Retention())]
-        change.append(pins.state_rows([replace(pin, snapshot_id=successor.id) for pin in of], pins.PINNED, comment))
+        change.append(pins.state_rows([replace(pin, snapshot_id=successor.id) for pin in of], states.PINNED, comment))
     return change
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import InvalidInput, SnapshotLost
 from lakelineage.model.values import Protection
-from lakelineage.snapshots import archive, folders, places, records, vectors
+from lakelineage.snapshots import archive, folders, places, records
 from lakelineage.snapshots.archive import Source, Wanted
 from lakelineage.snapshots.folders import archive as folder_archive
 from lakelineage.snapshots.places import PinnedFile
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _SAMPLE = 64
 #: Lock file, beside the journals of this host, of those who keep files and those who remove what nobody needs.
 LOCK = "archive.lock"
+#: Levels at which files stay where they are, and only there.
+_IN_PLACE = (Protection.REFERENCE, Protection.PROTECTED)
 #: Tag of an experiment that names the level of its runs' inputs.
 EXPERIMENT_TAG = "lakelineage.protection"
 
@@ -64,15 +66,10 @@ def checked(level: str) -> Protection:
     """A level by its name.
 
     Raises:
-        InvalidInput: there is none of this name, or it is not for pinning.
+        InvalidInput: there is none of this name.
     """
     if level not in set(Protection):
         raise InvalidInput(f"protection {level!r} is unknown; choose one of {', '.join(Protection)}")
-    if level == Protection.PROTECTED:
-        raise InvalidInput(
-            "protection 'protected' is an act of the table's owner, since it changes properties of the table: pin it, "
-            "then `lakelineage snapshot protect SNAPSHOT` (in Python lake.pins.protect)"
-        )
     return Protection(level)
 
 
@@ -87,7 +84,7 @@ def _of_experiment(engine: "Engine", run_id: str) -> str | None:
 
 def suffices(engine: "Engine", known: "Snapshot", level: Level) -> bool:
     """Whether a snapshot that is recorded has the level already, as far as a sample of its kept files tells."""
-    if level.protection is Protection.REFERENCE or not known.num_files:
+    if level.protection in _IN_PLACE or not known.num_files:
         return True
     if known.kind == folders.KIND:
         return False  # its files have been looked at already, and to keep what is kept costs little
@@ -153,7 +150,7 @@ def reach(
         else PinnedFile(pin.file, None, state.modified, state.etag, pin.sha256, pin.vector_kept_as)
         for pin, state in zip(pinned.files, there, strict=True)
     )
-    if level.protection is not Protection.REFERENCE:
+    if level.protection not in _IN_PLACE:
         wanted = [
             Wanted(pin.file.path, pin.file.size, state)
             for pin, state in zip(found, there, strict=True)
@@ -182,20 +179,15 @@ def _kept_before(engine: "Engine", pinned: places.Pinned) -> set[str]:
     return {pin.file.path for pin, place in zip(pins, found, strict=True) if place is not None}
 
 
-def _vector(pin: PinnedFile) -> str | None:
-    """Path of the file that holds a file's deletion vector; None if it has none, or its log holds it."""
-    return None if pin.file.deletion_vector is None else vectors.file_of(pin.file.deletion_vector)
-
-
 def _is_kept(pin: PinnedFile) -> bool:
-    return pin.kept_as is not None and (pin.vector_kept_as is not None or _vector(pin) is None)
+    return pin.kept_as is not None and (pin.vector_kept_as is not None or places.vector_of(pin) is None)
 
 
 def _with_vectors(
     engine: "Engine", snapshot: "Snapshot", pins: tuple[PinnedFile, ...], copy: bool
 ) -> tuple[PinnedFile, ...]:
     """The files with their deletion vectors kept; several vectors are in one file."""
-    paths = sorted({path for pin in pins if pin.vector_kept_as is None and (path := _vector(pin)) is not None})
+    paths = sorted({path for pin in pins if pin.vector_kept_as is None and (path := places.vector_of(pin)) is not None})
     if not paths:
         return pins
     there = files.states(snapshot.table_uri, snapshot._options, paths)
@@ -203,7 +195,7 @@ def _with_vectors(
     source = Source(snapshot.table_uri, snapshot._options, snapshot.table_id)
     made = archive.keep(engine.root, source, wanted, copy) or {}
     return tuple(
-        replace(pin, vector_kept_as=made[path].kept_as) if (path := _vector(pin)) in made and path else pin
+        replace(pin, vector_kept_as=made[path].kept_as) if (path := places.vector_of(pin)) in made and path else pin
         for pin in pins
     )
 

@@ -12,7 +12,7 @@ from lakelineage.errors import Conflict
 from lakelineage.model import validate
 from lakelineage.model.changes import Change
 from lakelineage.model.values import Protection
-from lakelineage.snapshots import levels, predicate, records, retention, sources
+from lakelineage.snapshots import levels, predicate, protect, records, retention, sources
 from lakelineage.snapshots.folders import KIND, Contents
 from lakelineage.snapshots.levels import Level, keeping
 from lakelineage.snapshots.places import PinnedFile
@@ -211,6 +211,11 @@ def _prepared(
         found = sources.find(engine, source, version, as_of, name, told)
     snapshot, rows = _at_level(engine, found, level, told)
     snapshot = replace(snapshot, name=found.name, origin=found.origin, _options=found.head.storage_options)
+    if level.protection is Protection.PROTECTED:
+        protect.require(snapshot, ends.certain)
+        snapshot = replace(snapshot, protection=Protection.PROTECTED.value)
+    elif snapshot.protection == Protection.PROTECTED:
+        snapshot = replace(snapshot, protection=Protection.REFERENCE.value)  # this pin's own, which may end later
     chosen = None if columns is None else check_columns(columns, snapshot.table_schema)
     if where is not None:
         predicate.parse(where, snapshot.table_schema)

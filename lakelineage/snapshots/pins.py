@@ -5,73 +5,35 @@ released or ends by itself (:mod:`lakelineage.snapshots.retention`). Files in th
 snapshot that has them.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lakelineage.display.progress import Progress, reporting
-from lakelineage.errors import Conflict, SnapshotLost
+from lakelineage.errors import Conflict
+from lakelineage.model import nodes
 from lakelineage.model.changes import Rows
 from lakelineage.model.values import Protection
-from lakelineage.snapshots import folders, levels, places, records, retention
+from lakelineage.registry import activity
+from lakelineage.registry.activity import Act
+from lakelineage.snapshots import levels, protect, records, retention, states
 from lakelineage.snapshots.levels import Level
+from lakelineage.snapshots.pin_list import PinList
+from lakelineage.snapshots.protect import Plan
 from lakelineage.snapshots.retention import Retention, Until
 from lakelineage.snapshots.snapshot import Snapshot
 from lakelineage.tables import PINS_HISTORY
 from lakelineage.tracking.capture import current_user
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from lakelineage.engine import Engine
 
-    from lakelineage.engine import Engine, Reads
-
-PINNED, RELEASED, EXPIRED = "pinned", "released", "expired"
-
-#: The newest state of every pin, and whether it is over.
-STATES = f"""
-select p.*, case
-  when status = '{RELEASED}' then '{RELEASED}'
-  when until is null or until > make_timestamp($now) at time zone 'UTC' then '{PINNED}'
-  when rule like '%{retention.REGISTERED}' and exists (
-    select 1 from model_versions m where m.run_id = p.run_id and m.lifecycle_stage = 'active') then '{PINNED}'
-  else '{EXPIRED}' end as state
-from (
-  select *, min(ingested_at) over (partition by snapshot_id, run_id) as pinned_at from pins_history
-  qualify row_number() over (partition by snapshot_id, run_id order by ingested_at desc, writer desc, seq desc) = 1
-) p
+#: Snapshots of a table that a live pin has at the level ``protected``.
+_PROTECTED_PINS = f"""
+select p.snapshot_id from ({states.PROTECTED}) p join ({records.DISTINCT}) s using (snapshot_id)
+where s.table_id = $table
 """
-_LISTED = f"""
-select p.snapshot_id, s.table_uri, s.version, i.name,
-  case when l.archived then 'archived' else p.protection end as protection,
-  p.state, p.until, p.rule, p.run_id, p.user_id, p.pinned_at, p.comment
-from ({STATES}) p join ({records.DISTINCT}) s using (snapshot_id)
-left join ({records.ALL_LEVELS}) l using (snapshot_id)
-left join (select snapshot_id, run_id, min(name) as name from inputs group by all) i
-  on i.snapshot_id = p.snapshot_id and i.run_id = p.run_id
-where $every or p.state = '{PINNED}'
-order by p.pinned_at, p.snapshot_id, p.run_id
-"""
-
-
-_SNAPSHOTS = f"""
-select s.snapshot_id, s.table_uri, s.table_id, s.version, s.committed_at, s.num_files, s.num_rows, s.bytes,
-  case when l.archived and p.pins > 0 then 'archived' when p.protected then 'protected' else 'reference' end
-    as protection,
-  s.origin, s.ingested_at as pinned_at, coalesce(p.pins, 0) as pins,
-  (select count(distinct i.run_id) from inputs i where i.snapshot_id = s.snapshot_id) as runs
-from ({records.DISTINCT}) s
-left join ({records.ALL_LEVELS}) l using (snapshot_id)
-left join (
-  select snapshot_id, count(*) as pins, bool_or(protection = 'protected') as protected
-  from ({STATES}) where state = '{PINNED}' group by snapshot_id
-) p using (snapshot_id)
-order by s.ingested_at, s.writer, s.seq
-"""
-
-
-def list_snapshots(reads: "Reads") -> "pa.Table":
-    """Every snapshot of the lake, oldest first: table, version, size, protection, number of pins and of runs."""
-    return reads.query(_SNAPSHOTS, {"now": reads.now})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,78 +51,6 @@ class Pin:
     run_id: str | None
     protection: str
     retention: Retention
-
-
-class PinList:
-    """The pins of a lake, to be read.
-
-    Args:
-        reads: the open lake, as it is or as it was.
-    """
-
-    def __init__(self, reads: "Reads") -> None:
-        self._reads = reads
-
-    def list(self, *, every: bool = False, check: bool = True) -> "pa.Table":
-        """Pins, the oldest first.
-
-        Args:
-            every: those that were released or have expired, too.
-            check: look whether each can be read back now: every file is there (in the table, or else in the archive)
-                and is, by size and time or etag, what was pinned.
-
-        Returns:
-            snapshot_id, table_uri, version, name (of the input in its run), protection, state (pinned, released or
-            expired), until, rule, run_id, user_id, pinned_at, comment; and, if checked, ``readable``, and
-            ``read_from`` (table, archive, or both).
-        """
-        found = self._reads.query(_LISTED, {"every": every, "now": self._reads.now})
-        return _checked(self._reads, found) if check else found
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self._reads.root.uri}: list>"
-
-
-def _checked(reads: "Reads", pins: "pa.Table") -> "pa.Table":
-    import pyarrow as pa
-
-    ids = pins.column("snapshot_id").to_pylist()
-    told = {snapshot: where_read(records.load(reads, snapshot)) for snapshot in dict.fromkeys(ids)}
-    readable = pa.array([told[snapshot] is not None for snapshot in ids], pa.bool_())
-    read_from = pa.array([told[snapshot] for snapshot in ids], pa.string())
-    return pins.append_column("readable", readable).append_column("read_from", read_from)
-
-
-def where_read(snapshot: Snapshot) -> str | None:
-    """Where a snapshot's files are now: table (or folder), archive or both; None if some are lost."""
-    found = places.look(snapshot.lake.root, snapshot.pinned())
-    if None in found or not _has_vectors(snapshot):
-        return None
-    if snapshot.kind == folders.KIND:
-        return _where_contents_are(snapshot)
-    kept = {snapshot.lake.root.child(pin.kept_as) for pin in snapshot.files if pin.kept_as}
-    sources = {"archive" if place in kept else "table" for place in found}
-    return "both" if len(sources) > 1 else next(iter(sources), "table")
-
-
-def _has_vectors(snapshot: Snapshot) -> bool:
-    """Whether the deletion vectors of its files, if it has some, are there."""
-    if all(pin.file.deletion_vector is None for pin in snapshot.files):
-        return True
-    try:
-        snapshot.check_files()
-    except SnapshotLost:
-        return False
-    return True
-
-
-def _where_contents_are(snapshot: Snapshot) -> str | None:
-    from lakelineage.snapshots.folders import files
-
-    try:
-        return files.where_read(snapshot.lake.root, snapshot)
-    except SnapshotLost:
-        return None
 
 
 class Pins(PinList):
@@ -191,7 +81,7 @@ class Pins(PinList):
         """
         found, ends = records.loaded(self._engine, snapshot), retention.parse(until)
         pin = _one(found.id, self._pins(found.id), run)
-        self._write([replace(pin, retention=ends)], PINNED, comment)
+        self._write([replace(pin, retention=ends)], states.PINNED, comment)
 
     def release(
         self, snapshot: Snapshot | str, *, run: str | None = None, every: bool = False, comment: str | None = None
@@ -219,7 +109,7 @@ class Pins(PinList):
         if not live:
             raise Conflict(f"snapshot {found.id} has no pin that could be released; lake.pins.list(every=True) tells")
         gone = live if every else [_one(found.id, live, run)]
-        self._write(gone, RELEASED, comment)
+        self._write(gone, states.RELEASED, comment)
         return len(live) - len(gone)
 
     def archive(self, snapshot: Snapshot | str, *, progress: Progress = None, comment: str | None = None) -> Snapshot:
@@ -251,22 +141,111 @@ class Pins(PinList):
             if kept.files != found.files or kept.protection != found.protection:
                 self._engine.append((records.file_rows(kept),))
             pins = self.live(found.id) or [Pin(found.id, None, kept.protection, Retention())]
-            self._write([replace(pin, protection=kept.protection) for pin in pins], PINNED, comment)
+            self._write([replace(pin, protection=kept.protection) for pin in pins], states.PINNED, comment)
         return kept
 
     def live(self, snapshot: str) -> "list[Pin]":
         """The pins of a snapshot that are neither released nor expired."""
         return self._pins(snapshot, live=True)
 
+    def protect(
+        self,
+        snapshot: Snapshot | str,
+        *,
+        until: Until | None = None,
+        run: str | None = None,
+        comment: str | None = None,
+        dry_run: bool = False,
+    ) -> Plan:
+        """Have the table itself keep a snapshot: an act of the table's owner.
+
+        Sets ``delta.deletedFileRetentionDuration`` and ``delta.logRetentionDuration`` of the table so that VACUUM and
+        log clean-up of every engine keep the version's files and log until its pins end. It never lowers them, and
+        commits nothing if they suffice already. **Commits of other writers that are in flight fail**, and have to be
+        run again. A VACUUM that is told a shorter time (``RETAIN 0 HOURS``) does not heed them.
+
+        Args:
+            snapshot: snapshot, its id, or a unique beginning of it.
+            until: new end of the pin; default: each pin keeps its own.
+            run: the run whose pin is meant; default all pins of the snapshot, or (with ``until``) the one outside runs.
+            comment: why.
+            dry_run: change nothing; only say what would be changed.
+
+        Returns:
+            The properties with their values before and after.
+
+        Raises:
+            SnapshotNotFound: there is no such snapshot.
+            InvalidInput: the end cannot be understood or has passed, or no such run pins it.
+            NotProtectable: no properties would keep it (files are gone, or outside of the table), or they cannot be
+                changed; archive it instead.
+            ConcurrentWrite: others kept writing to the table.
+        """
+        found, ends = records.loaded(self._engine, snapshot), retention.parse(until)
+        live = self._pins(found.id, live=True)
+        if run is not None:
+            pins = [_one(found.id, live, run)]
+        elif until is None and live:
+            pins = live
+        else:
+            pins = [pin for pin in live if pin.run_id is None] or [Pin(found.id, None, "", Retention())]
+        if until is not None:
+            pins = [replace(pin, retention=ends) for pin in pins]
+        last = _latest([pin.retention.certain for pin in pins])
+        if dry_run:
+            return protect.plan(found, last)
+        made = protect.apply(found, last)
+        self._write([replace(pin, protection=Protection.PROTECTED.value) for pin in pins], states.PINNED, comment)
+        self._note("protect", made, comment)
+        return made
+
+    def unprotect(self, snapshot: Snapshot | str, *, comment: str | None = None, dry_run: bool = False) -> Plan:
+        """Take :meth:`protect` back: the snapshot's protected pins become references.
+
+        If no other pin of this lake is protected by the table, its properties go back to what they were, too; those
+        that somebody changed meanwhile stay. **Commits of other writers that are in flight fail then.** Other lakes
+        that rely on the properties are not known: their ``pins.list`` tells them afterwards.
+
+        Args:
+            snapshot: snapshot, its id, or a unique beginning of it; one that was released, too.
+            comment: why.
+            dry_run: change nothing; only say what would be changed.
+
+        Raises:
+            SnapshotNotFound: there is no such snapshot.
+            NotProtectable: the properties cannot be read or changed.
+            ConcurrentWrite: others kept writing to the table.
+        """
+        found = records.loaded(self._engine, snapshot)
+        mine = [pin for pin in self._pins(found.id, live=True) if pin.protection == Protection.PROTECTED]
+        others = self._engine.query(_PROTECTED_PINS, {"now": self._engine.now, "table": found.table_id})
+        if any(each != found.id for each in others.column(0).to_pylist()):
+            made = Plan(found.id, found.table_uri, found.table_id, None, ())
+        else:
+            made = protect.planned_back(found) if dry_run else protect.take_back(found)
+        if not dry_run:
+            if mine:
+                lower = Protection.REFERENCE.value
+                self._write([replace(pin, protection=lower) for pin in mine], states.PINNED, comment)
+            self._note("unprotect", made, comment)
+        return made
+
+    def _note(self, action: str, made: Plan, comment: str | None) -> None:
+        """Record a change of a table's properties."""
+        if made.changes:
+            before, after = (json.dumps(values, sort_keys=True) for values in made.states)
+            table = str(nodes.dataset(made.table_id))
+            activity.note(self._engine, Act(current_user(), action, table, before, after, comment))
+
     def _pins(self, snapshot: str, live: bool = False) -> "list[Pin]":
         rows = self._engine.query(
-            f"select *, epoch_us(until) as until_us from ({STATES}) where snapshot_id = $id order by pinned_at",
+            f"select *, epoch_us(until) as until_us from ({states.STATES}) where snapshot_id = $id order by pinned_at",
             {"id": snapshot, "now": self._engine.now},
         ).to_pylist()
         return [
             Pin(row["snapshot_id"], row["run_id"], row["protection"], Retention(row["until_us"], row["rule"]))
             for row in rows
-            if not live or row["state"] == PINNED
+            if not live or row["state"] == states.PINNED
         ]
 
     def _write(self, pins: Sequence[Pin], status: str, comment: str | None) -> None:
@@ -290,6 +269,12 @@ def state_rows(pins: Sequence[Pin], status: str, comment: str | None = None) -> 
         for pin in pins
     ]
     return Rows(PINS_HISTORY.name, tuple(rows))
+
+
+def _latest(ends: "Sequence[int | None]") -> int | None:
+    """The last of several ends; None is for ever."""
+    certain = [end for end in ends if end is not None]
+    return max(certain) if certain and len(certain) == len(ends) else None
 
 
 def _one(snapshot: str, pins: "Sequence[Pin]", run: str | None) -> Pin:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lakelineage.errors import SnapshotLost
-from lakelineage.snapshots import archive
+from lakelineage.snapshots import archive, loss, vectors
 from lakelineage.store import files, source
 from lakelineage.store.files import FileState
 from lakelineage.store.root import Root
@@ -79,13 +79,40 @@ def look(root: Root, pinned: Pinned) -> list[str | None]:
     return places
 
 
+def needed(pinned: Pinned) -> list[str]:
+    """Paths of all files that a snapshot needs: data files and those of deletion vectors, as the log names them."""
+    paths = [pin.file.path for pin in pinned.files]
+    return [*paths, *dict.fromkeys(path for path in map(vector_of, pinned.files) if path is not None)]
+
+
+def vector_of(pin: PinnedFile) -> str | None:
+    """Path of the file that holds a pinned file's deletion vector, as the log names it; None if there is none."""
+    text = pin.file.deletion_vector
+    return None if text is None else vectors.file_of(text)
+
+
+def not_original(pinned: Pinned) -> list[str]:
+    """Paths of files that are no longer at their original place as they were pinned."""
+    paths = needed(pinned)
+    there = files.states(pinned.uri, pinned.options, paths)
+    judge, count = _Originals(pinned), len(pinned.files)
+    wrong = [path for path, state in zip(paths[count:], there[count:], strict=True) if state is None]
+    for pin, state in zip(pinned.files, there[:count], strict=True):
+        if not judge.is_pinned(pin, state):
+            wrong.append(pin.file.path)
+    return wrong
+
+
 def lost(pinned: Pinned, missing: tuple[str, ...]) -> SnapshotLost:
-    """The error that says which files are gone."""
+    """The error that says which files are gone, and what became of them as far as the table's log still tells."""
     shown = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
+    removals = loss.explain(pinned, missing)
     return SnapshotLost(
         f"snapshot {pinned.snapshot_id} of {pinned.uri} (table {pinned.table_id}, version {pinned.version}): "
-        f"{len(missing)} of {len(pinned.files)} files {_how_lost(pinned)}: {shown}. Restore them from a backup",
+        f"{len(missing)} of {len(pinned.files)} files {_how_lost(pinned)}: {shown}. {loss.summary(removals)}. "
+        "Restore them from a backup",
         missing,
+        removals,
     )
 
 

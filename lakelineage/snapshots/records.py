@@ -9,6 +9,7 @@ from lakelineage.errors import InvalidInput, SnapshotErased, SnapshotNotFound
 from lakelineage.model import ids, nodes, validate
 from lakelineage.model.changes import Batch, Row, Rows
 from lakelineage.model.values import Protection, Relation
+from lakelineage.snapshots import states
 from lakelineage.snapshots.places import PinnedFile
 from lakelineage.snapshots.retention import Retention
 from lakelineage.snapshots.snapshot import Snapshot
@@ -211,9 +212,9 @@ def find(engine: "Reads", snapshot: str) -> Snapshot | None:
     """A snapshot by its id; None if the lake has none of this id."""
     levels = _LEVELS.format(where="where snapshot_id = $id")
     found = engine.query(
-        f"select s.*, l.archived from (select * from ({DISTINCT}) where snapshot_id = $id) s "
-        f"left join ({levels}) l using (snapshot_id)",
-        {"id": snapshot},
+        f"select s.*, l.archived, $id in ({states.PROTECTED}) as protected "
+        f"from (select * from ({DISTINCT}) where snapshot_id = $id) s left join ({levels}) l using (snapshot_id)",
+        {"id": snapshot, "now": engine.now},
     ).to_pylist()
     return _snapshot(engine, found[0]) if found else None
 
@@ -342,14 +343,21 @@ def inputs_of(engine: "Reads", run_id: str) -> Mapping[str, Snapshot]:
     found = engine.query(
         f"select i.name, i.context, i.columns as chosen_columns, i.predicate, i.ingested_at as used_at, "
         "i.writer as used_by, i.seq as used_seq, "
-        f"s.*, l.archived from inputs i join ({DISTINCT}) s using (snapshot_id) "
+        f"s.*, l.archived, s.snapshot_id in ({states.PROTECTED}) as protected "
+        f"from inputs i join ({DISTINCT}) s using (snapshot_id) "
         f"left join ({ALL_LEVELS}) l using (snapshot_id) where i.run_id = $run order by used_at, used_by, used_seq",
-        {"run": run_id},
+        {"run": run_id, "now": engine.now},
     ).to_pylist()
     inputs: dict[str, Snapshot] = {}
     for row in found:
         inputs.setdefault(row["name"], _snapshot(engine, row))
     return Inputs(run_id, inputs)
+
+
+def _protection(row: Mapping[str, Any]) -> Protection:
+    if row["archived"]:
+        return Protection.ARCHIVED
+    return Protection.PROTECTED if row["protected"] else Protection.REFERENCE
 
 
 def _snapshot(engine: "Reads", row: Mapping[str, Any]) -> Snapshot:
@@ -365,7 +373,7 @@ def _snapshot(engine: "Reads", row: Mapping[str, Any]) -> Snapshot:
         num_rows=row["num_rows"],
         num_files=row["num_files"],
         bytes=row["bytes"],
-        protection=(Protection.ARCHIVED if row["archived"] else Protection.REFERENCE).value,
+        protection=_protection(row).value,
         name=row.get("name"),
         columns=None if chosen is None else tuple(chosen),
         where=row.get("predicate"),

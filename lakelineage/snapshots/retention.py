@@ -35,6 +35,11 @@ class Retention:
     until: int | None = None
     rule: str | None = None
 
+    @property
+    def certain(self) -> int | None:
+        """When it is certain to have ended, µs since 1970 UTC; None if nobody can tell."""
+        return None if self.rule is not None and self.rule.endswith(REGISTERED) else self.until
+
 
 def parse(value: Until | None) -> Retention:
     """Understand what was given.

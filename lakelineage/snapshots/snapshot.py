@@ -40,7 +40,8 @@ class Snapshot(FolderVerbs):
         num_files: files; of a folder, those in it.
         bytes: size of all files; of a folder, of those in it.
         name: what the run calls it; None outside a run, unless given.
-        protection: ``reference`` (survives log clean-up) or ``archived`` (survives anything).
+        protection: ``reference`` (survives log clean-up), ``protected`` (and, until its pin ends, every engine's VACUUM
+            that goes by the table's properties) or ``archived`` (survives anything).
         columns: columns chosen at the pin, None for all.
         where: rows chosen at the pin, as a SQL condition, None for all.
         context: training, validation, …; None outside a run.

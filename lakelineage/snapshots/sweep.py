@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lakelineage.errors import ConcurrentWrite
-from lakelineage.snapshots import archive, levels, pins
+from lakelineage.snapshots import archive, levels, states
 from lakelineage.store.locks import Lease
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ _TIMEOUT = 60.0
 NEEDED = f"""
 select unnest([archived_as, vector_archived_as]) as path from snapshot_files
 where snapshot_id not in (
-  select snapshot_id from ({pins.STATES}) group by snapshot_id
-  having bool_and(state <> '{pins.PINNED}')
-    and max(if(state = '{pins.RELEASED}', ingested_at, until)) < make_timestamp($now - $grace) at time zone 'UTC'
+  select snapshot_id from ({states.STATES}) group by snapshot_id
+  having bool_and(state <> '{states.PINNED}')
+    and max(if(state = '{states.RELEASED}', ingested_at, until)) < make_timestamp($now - $grace) at time zone 'UTC'
 )
 """
 

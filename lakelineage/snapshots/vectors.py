@@ -7,10 +7,9 @@ import json
 import zlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
-from uuid import UUID
 
 from lakelineage.errors import SnapshotLost
+from lakelineage.store.log_history import base85, vector_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
 
 #: Marks the portable form of a 64-bit Roaring bitmap; the protocol knows no other.
 _MAGIC = (1681511377).to_bytes(4, "little")
-#: ZeroMQ's variant of base 85.
-_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
-_ENCODED_UUID = 20
 
 
 def file_of(descriptor: str) -> str | None:
@@ -30,15 +26,8 @@ def file_of(descriptor: str) -> str | None:
         descriptor: JSON, as the log has it.
     """
     vector = json.loads(descriptor)
-    text = vector["pathOrInlineDv"]
-    if vector["storageType"] == "i":
-        return None
-    if vector["storageType"] == "p":
-        return str(text)
-    if vector["storageType"] == "u":
-        prefix, encoded = text[:-_ENCODED_UUID], text[-_ENCODED_UUID:]
-        name = f"deletion_vector_{UUID(bytes=_base85(encoded))}.bin"
-        return f"{quote(prefix)}/{name}" if prefix else name
+    if vector["storageType"] in ("i", "p", "u"):
+        return vector_path(vector)
     raise SnapshotLost(f"the deletion vector {descriptor} is stored in a way that the Delta protocol does not name")
 
 
@@ -57,9 +46,7 @@ def positions(descriptor: str, read: "Callable[[str], bytes]") -> "NDArray[np.in
 
     vector = json.loads(descriptor)
     path = file_of(descriptor)
-    data = (
-        _base85(vector["pathOrInlineDv"])[: vector["sizeInBytes"]] if path is None else _cut(read(path), vector, path)
-    )
+    data = base85(vector["pathOrInlineDv"])[: vector["sizeInBytes"]] if path is None else _cut(read(path), vector, path)
     if data[:4] != _MAGIC:
         raise SnapshotLost(f"the deletion vector {descriptor} has an unknown format ({data[:4].hex()})")
     found: NDArray[np.int64] = np.asarray(BitMap64.deserialize(data[4:]).to_array(), dtype=np.int64)
@@ -78,13 +65,3 @@ def _cut(content: bytes, vector: Mapping[str, Any], path: str) -> bytes:
     if told != size or len(data) < size or zlib.crc32(data) != checksum:
         raise SnapshotLost(f"the file {path} does not hold the deletion vector that was pinned", (path,))
     return data
-
-
-def _base85(text: str) -> bytes:
-    data = bytearray()
-    for start in range(0, len(text), 5):
-        number = 0
-        for digit in text[start : start + 5]:
-            number = number * 85 + _DIGITS.index(digit)
-        data += number.to_bytes(4, "big")
-    return bytes(data)

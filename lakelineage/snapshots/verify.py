@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from lakelineage.errors import InvalidInput, LakelineageError
-from lakelineage.snapshots import folders, pins, places, records
+from lakelineage.snapshots import folders, pin_list, places, records, states
 from lakelineage.snapshots.folders import files
 from lakelineage.snapshots.snapshot import Snapshot
 
@@ -81,7 +81,7 @@ def verify(
 
 
 def _pinned(engine: "Engine") -> list[str]:
-    sql = f"select distinct snapshot_id from ({pins.STATES}) where state = '{pins.PINNED}' order by snapshot_id"
+    sql = f"select distinct snapshot_id from ({states.STATES}) where state = '{states.PINNED}' order by snapshot_id"
     return [str(each) for each in engine.query(sql, {"now": engine.now}).column(0).to_pylist()]
 
 
@@ -101,7 +101,7 @@ def _verified(engine: "Engine", snapshot: Snapshot, depth: Depth) -> Verified:
             read_from = files.where_read(engine.root, snapshot, read_all=depth == "checksums")
             matched += snapshot.num_files if depth == "checksums" else 0
         else:
-            read_from = pins.where_read(snapshot)
+            read_from = pin_list.where_read(snapshot)
     except LakelineageError as error:
         problem = str(error)
     return Verified(

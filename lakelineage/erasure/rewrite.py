@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakelineage.erasure.plan import only
 from lakelineage.errors import SnapshotLost
-from lakelineage.snapshots import archive, places, predicate
+from lakelineage.snapshots import archive, places, predicate, reader
 from lakelineage.snapshots.places import PinnedFile
 from lakelineage.snapshots.snapshot import Snapshot
 from lakelineage.store import files
@@ -77,7 +77,7 @@ def _keeps(snapshot: Snapshot, pin: PinnedFile, where: str) -> "pa.BooleanArray"
     stays = pc.invert(judged)
     if pin.file.deletion_vector is None:
         return stays
-    return pc.and_(stays, snapshot.visible(pin, len(stays)))
+    return pc.and_(stays, reader.visible(snapshot.lake.root, snapshot.pinned([pin]), pin, len(stays)))
 
 
 def _filtered(old: Path, new: Path, stays: "pa.BooleanArray") -> int:

@@ -84,8 +84,13 @@ def _checked(reads: "Reads", pins: "pa.Table") -> "pa.Table":
 
     ids = pins.column("snapshot_id").to_pylist()
     known = {snapshot: records.load(reads, snapshot) for snapshot in dict.fromkeys(ids)}
-    told = {each: where_read(snapshot) for each, snapshot in known.items()}
-    lost = {each: _loss(known[each]) for each, place in told.items() if place is None}
+    erased = {each for each, snapshot in known.items() if records.is_erased(reads, snapshot)}
+    told = {each: None if each in erased else where_read(snapshot) for each, snapshot in known.items()}
+    lost = {
+        each: "rows of it were forgotten" if each in erased else _loss(known[each])
+        for each, place in told.items()
+        if place is None
+    }
     problems = [lost.get(pin["snapshot_id"]) or _unkept(known[pin["snapshot_id"]], pin) for pin in pins.to_pylist()]
     return (
         pins.append_column("readable", pa.array([told[each] is not None for each in ids], pa.bool_()))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lakelineage.errors import SnapshotLost
+from lakelineage.errors import InvalidInput, SnapshotLost
 from lakelineage.snapshots import archive, loss, vectors
 from lakelineage.store import files, source
 from lakelineage.store.files import FileState
@@ -141,6 +141,26 @@ def digests(root: Root, pinned: Pinned, found: Sequence[str]) -> list[str]:
         found: where its files are, as :func:`find` tells.
     """
     return [files.sha256(content(root, pinned, place)) for place in found]
+
+
+def check_content(root: Root, pinned: Pinned) -> None:
+    """Compare every byte with its checksum.
+
+    Raises:
+        SnapshotLost: files are gone, or their content is not what it was.
+        InvalidInput: nobody took a checksum of some files yet.
+    """
+    unknown = [pin.file.path for pin in pinned.files if pin.sha256 is None]
+    if unknown:
+        raise InvalidInput(
+            f"{len(unknown)} of {len(pinned.files)} files of snapshot {pinned.snapshot_id} have no checksum yet, since "
+            "pinning reads no bytes: `lakelineage verify --depth checksums` (in Python lake.verify) takes them"
+        )
+    found = digests(root, pinned, find(root, pinned))
+    pairs = zip(pinned.files, found, strict=True)
+    wrong = tuple(pin.file.path for pin, digest in pairs if pin.sha256 != digest)
+    if wrong:
+        raise altered(pinned, wrong)
 
 
 def content(root: Root, pinned: Pinned, place: str) -> Iterator[bytes]:

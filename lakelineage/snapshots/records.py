@@ -253,6 +253,15 @@ def loaded(engine: "Reads", snapshot: Snapshot | str) -> Snapshot:
     return load(engine, ids_[0] if ids_ else asked)
 
 
+def is_erased(engine: "Reads", snapshot: Snapshot) -> bool:
+    """Whether rows of a snapshot were forgotten on purpose."""
+    try:
+        refuse_erased(engine, snapshot)
+    except SnapshotErased:
+        return True
+    return False
+
+
 def refuse_erased(engine: "Reads", snapshot: Snapshot) -> None:
     """Refuse a snapshot whose rows were forgotten.
 

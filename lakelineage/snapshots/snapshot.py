@@ -117,37 +117,52 @@ class Snapshot(FolderVerbs):
         chosen = self.files if files is None else tuple(files)
         return places.Pinned(self.id, self.table_uri, self.table_id, self.version, chosen, self._options)
 
-    def to_arrow(self, columns: Sequence[str] | None = None, where: str | None = None) -> "pa.Table":
+    def to_arrow(
+        self, columns: Sequence[str] | None = None, where: str | None = None, *, verify: bool = False
+    ) -> "pa.Table":
         """The rows as one Arrow table with the types of the pinned version.
 
         Args:
             columns: instead of those of the pin.
             where: SQL condition, instead of that of the pin.
+            verify: compare every byte with its checksum first, not only sizes, times and numbers of rows.
 
         Raises:
             SnapshotLost: files are gone or altered; ``missing`` lists them.
-            InvalidInput: no such column, a condition that cannot be understood, or a table feature that this version
-                cannot read faithfully.
+            SnapshotErased: rows of it were forgotten on purpose.
+            InvalidInput: no such column, a condition that cannot be understood, a table feature that this version
+                cannot read faithfully, or files without a checksum that were to be compared.
         """
         chosen = self._chosen(columns)
-        return self._rows().table(chosen, self._condition(where))
+        return self._rows(verify).table(chosen, self._condition(where))
 
-    def to_polars(self, columns: Sequence[str] | None = None, where: str | None = None) -> "pl.DataFrame":
+    def to_polars(
+        self, columns: Sequence[str] | None = None, where: str | None = None, *, verify: bool = False
+    ) -> "pl.DataFrame":
         """The rows as a Polars frame. Arguments and errors as in :meth:`to_arrow`."""
         chosen = self._chosen(columns)
-        return engines.polars_frame(self._rows(), chosen, self._condition(where))
+        return engines.polars_frame(self._rows(verify), chosen, self._condition(where))
 
-    def to_pandas(self, columns: Sequence[str] | None = None, where: str | None = None) -> "pd.DataFrame":
+    def to_pandas(
+        self, columns: Sequence[str] | None = None, where: str | None = None, *, verify: bool = False
+    ) -> "pd.DataFrame":
         """The rows as a pandas frame. Arguments and errors as in :meth:`to_arrow`."""
-        return self.to_arrow(columns, where).to_pandas()
+        return self.to_arrow(columns, where, verify=verify).to_pandas()
 
-    def scan(self, columns: Sequence[str] | None = None, where: str | None = None) -> "pl.LazyFrame":
+    def scan(
+        self, columns: Sequence[str] | None = None, where: str | None = None, *, verify: bool = False
+    ) -> "pl.LazyFrame":
         """The rows as a Polars lazy frame: the files are found and checked now, and read when it is collected."""
         chosen = self._chosen(columns)
-        return engines.polars_scan(self._rows(), chosen, self._condition(where))
+        return engines.polars_scan(self._rows(verify), chosen, self._condition(where))
 
     def to_batches(
-        self, batch_size: int = BATCH_ROWS, columns: Sequence[str] | None = None, where: str | None = None
+        self,
+        batch_size: int = BATCH_ROWS,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        *,
+        verify: bool = False,
     ) -> "Iterator[pa.RecordBatch]":
         """The rows as Arrow batches of exactly ``batch_size`` rows (the last may be shorter), in bounded memory.
 
@@ -159,10 +174,17 @@ class Snapshot(FolderVerbs):
             raise InvalidInput(f"batch_size must be a positive integer, not {batch_size!r}")
         chosen = self._chosen(columns)
         condition = self._condition(where)
-        return _rebatched(self._stream(chosen, condition, min(batch_size, BATCH_ROWS)), batch_size)
+        stream = self._rows(verify).batches(chosen, condition, min(batch_size, BATCH_ROWS))
+        return _rebatched(stream, batch_size)
 
     def to_duckdb(
-        self, con: Any, name: str | None = None, columns: Sequence[str] | None = None, where: str | None = None
+        self,
+        con: Any,
+        name: str | None = None,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        *,
+        verify: bool = False,
     ) -> Any:
         """The rows as a relation on a DuckDB connection, and under a name if one is given.
 
@@ -174,6 +196,7 @@ class Snapshot(FolderVerbs):
             name: name to register, replacing a view or temporary table of that name.
             columns: instead of those of the pin.
             where: SQL condition, instead of that of the pin.
+            verify: as in :meth:`to_arrow`.
 
         Returns:
             The relation (``duckdb.DuckDBPyRelation``).
@@ -181,9 +204,16 @@ class Snapshot(FolderVerbs):
         chosen = self._chosen(columns)
         condition = self._condition(where)
         base = f"snapshot_{ids.digest([self.id, *chosen, condition.text if condition else ''])[:16]}"
-        return engines.duckdb_relation(con, name, self._rows(), chosen, condition, base)
+        return engines.duckdb_relation(con, name, self._rows(verify), chosen, condition, base)
 
-    def to_spark(self, spark: "SparkSession", columns: Sequence[str] | None = None, where: str | None = None) -> Any:
+    def to_spark(
+        self,
+        spark: "SparkSession",
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        *,
+        verify: bool = False,
+    ) -> Any:
         """The rows as a Spark DataFrame, in no certain order.
 
         Without a condition Spark reads the files itself, when asked. With one, the rows chosen are read here and handed
@@ -193,6 +223,7 @@ class Snapshot(FolderVerbs):
             spark: the user's session.
             columns: instead of those of the pin.
             where: SQL condition, instead of that of the pin.
+            verify: as in :meth:`to_arrow`.
 
         Returns:
             A ``pyspark.sql.DataFrame``.
@@ -204,7 +235,7 @@ class Snapshot(FolderVerbs):
         if not is_local(self.table_uri):
             raise InvalidInput(f"to_spark does not reach object stores yet ({self.table_uri}); use to_arrow")
         chosen, condition = self._chosen(columns), self._condition(where)
-        return engines.spark_frame(spark, self._rows(), self.schema_json, chosen, condition)
+        return engines.spark_frame(spark, self._rows(verify), self.schema_json, chosen, condition)
 
     def _chosen(self, columns: Sequence[str] | None) -> list[str]:
         self._check_features()
@@ -224,26 +255,19 @@ class Snapshot(FolderVerbs):
 
         return pa.schema([self.table_schema.field(name) for name in columns])
 
-    def _stream(
-        self, chosen: Sequence[str], condition: predicates.Predicate | None, batch_rows: int
-    ) -> "Iterator[pa.RecordBatch]":
-        return self._rows().batches(chosen, condition, batch_rows)
-
-    def _rows(self) -> reader.Rows:
+    def _rows(self, verify: bool = False) -> reader.Rows:
         from lakelineage.snapshots import records
 
         if not self._to_forget:
             records.refuse_erased(self.lake, self)
+        if verify:
+            places.check_content(self.lake.root, self.pinned())
         return reader.rows(self.lake.root, self.pinned(), self.schema_json, self.column_mapping)
 
     def _check_features(self) -> None:
         blocked = types.hindrance(self.reader_features)
         if blocked is not None:
             raise InvalidInput(f"version {self.version} of {self.table_uri} is pinned, but it uses {blocked}")
-
-    def visible(self, pin: places.PinnedFile, count: int) -> "pa.BooleanArray":
-        """Which of the ``count`` rows of a file its deletion vector does not hide."""
-        return reader.visible(self.lake.root, self.pinned([pin]), pin, count)
 
     def check_files(self) -> None:
         """Look whether all its files are there, and by their footers have the rows that were pinned.

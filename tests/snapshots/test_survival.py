@@ -14,6 +14,7 @@ from deltalake.transaction import AddAction, create_table_with_add_actions
 from lakelineage import snapshots
 from lakelineage.engine import Engine
 from lakelineage.errors import InvalidInput, SnapshotLost
+from lakelineage.snapshots.verify import verify
 
 
 def people(start: int, stop: int) -> pa.Table:
@@ -237,3 +238,61 @@ def test_managed_tables_are_archived_too(engine: Engine, tmp_path: Path) -> None
 def test_levels_that_are_not_there_are_refused(engine: Engine, patients: str) -> None:
     with pytest.raises(InvalidInput, match="choose one of reference, protected, archived"):
         snapshots.pin(engine, patients, protection="eternal")
+
+
+def _flip_a_bit(file: Path) -> None:
+    """Another content, of the same size, with the same times, at the same inode."""
+    before = file.stat()
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 1
+    os.chmod(file, 0o644)
+    with file.open("r+b") as opened:
+        opened.write(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("protection", ["reference", "archived"])
+def test_checksums_see_a_bit_that_nothing_else_sees(engine: Engine, patients: str, protection: str) -> None:
+    pinned = snapshots.pin(engine, patients, version=0, protection=protection)
+    with pytest.raises(InvalidInput, match=r"1 of 1 files of snapshot .* have no checksum yet"):
+        pinned.to_arrow(verify=True)
+    (taken,) = verify(engine, depth="checksums")
+    assert (taken.ok, taken.taken, taken.checksums) == (True, 1, 0)
+    known = snapshots.load(engine, pinned.id)
+    assert known.to_arrow(verify=True).equals(pinned.to_arrow())
+    _flip_a_bit(Path(patients, pinned.files[0].file.path))
+    forms = (known.to_arrow, known.to_polars, known.to_pandas, known.scan, known.to_batches)
+    for read in forms:
+        with pytest.raises(SnapshotLost, match="not what it was when its checksum was taken") as lost:
+            read(verify=True)
+        assert lost.value.missing == (pinned.files[0].file.path,)
+    (found,) = verify(engine, depth="checksums")
+    assert (found.ok, "checksum" in str(found.problem)) == (False, True)
+
+
+def test_copies_have_their_checksums_from_the_start(engine: Engine, patients: str, other_disk: Path) -> None:
+    uri = other_disk / f"lakelineage-{os.getpid()}-copies"
+    try:
+        shutil.copytree(patients, uri)
+        pinned = snapshots.pin(engine, uri, protection="archived")
+    finally:
+        shutil.rmtree(uri)
+    if any(pin.sha256 is None for pin in pinned.files):
+        pytest.skip("the second file system is the first: files were linked")
+    assert snapshots.load(engine, pinned.id).to_arrow(verify=True).num_rows == 14
+    kept = pinned.files[0].kept_as
+    assert kept is not None
+    _flip_a_bit(Path(engine.root.uri, kept))
+    with pytest.raises(SnapshotLost, match="checksum"):
+        snapshots.load(engine, pinned.id).to_arrow(verify=True)
+
+
+def test_a_table_restored_with_other_times_is_known_by_its_checksums(engine: Engine, patients: str) -> None:
+    pinned = snapshots.pin(engine, patients, version=0, protection="reference")
+    before = pinned.to_arrow()
+    list(verify(engine, depth="checksums"))
+    file = Path(patients, pinned.files[0].file.path)
+    os.utime(file, (1, 1))
+    with pytest.raises(SnapshotLost):
+        pinned.to_arrow()  # as it was loaded it has no checksum, and another time may be another content
+    assert snapshots.load(engine, pinned.id).to_arrow().equals(before)

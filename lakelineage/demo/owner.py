@@ -3,6 +3,7 @@
 This is the one place outside the storage room that uses deltalake itself: the story needs somebody else's writes.
 """
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,42 @@ def forget(place: Path) -> int:
     table.create_checkpoint()
     table.cleanup_metadata()
     return len(removed)
+
+
+def create_forgetful(place: Path, rows: "pa.Table") -> None:
+    """A new Delta table whose properties let VACUUM and log clean-up take whatever the newest version does not need."""
+    keep = {
+        "delta.logRetentionDuration": "interval 0 seconds",
+        "delta.deletedFileRetentionDuration": "interval 0 seconds",
+    }
+    write_deltalake(str(place), rows, configuration=keep)
+
+
+def replace_all(place: Path, rows: "pa.Table") -> None:
+    """Overwrite the table."""
+    write_deltalake(str(place), rows, mode="overwrite")
+
+
+def clean_log(place: Path) -> None:
+    """Make a checkpoint, and remove what the table's properties let go of the log."""
+    table = DeltaTable(str(place))
+    table.create_checkpoint()
+    table.cleanup_metadata()
+
+
+def vacuum(place: Path) -> None:
+    """VACUUM, as the table's properties say; like Spark's it removes every file that is old enough and not needed."""
+    DeltaTable(str(place)).vacuum(dry_run=False, full=True)
+
+
+def vacuum_at_once(place: Path) -> None:
+    """VACUUM RETAIN 0 HOURS, whatever the properties say."""
+    DeltaTable(str(place)).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
+
+
+def drop(place: Path) -> None:
+    """Remove the table."""
+    shutil.rmtree(place)
 
 
 def time_travel(place: Path, version: int) -> str | None:

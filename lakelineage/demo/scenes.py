@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from lakelineage.demo import folder, owner, training
 from lakelineage.demo.teller import Teller
-from lakelineage.errors import LakelineageError
+from lakelineage.errors import LakelineageError, SnapshotLost
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lakelineage import Lake
+    from lakelineage import Lake, Snapshot
 
 MODEL = "diabetes"
 #: Patients of the batch that is scored, and the one whose prediction is traced.
@@ -158,6 +158,55 @@ def reproduce(story: Story) -> None:
     tell.result("✓ metrics equal to the last bit")
 
 
+#: What owners do, and what a pin of each level survives of it.
+_FATES = (
+    ("log clean-up", owner.clean_log, ("reference", "protected", "archived")),
+    ("VACUUM", owner.vacuum, ("protected", "archived")),
+    ("VACUUM RETAIN 0 HOURS", owner.vacuum_at_once, ("archived",)),
+    ("the table is dropped", owner.drop, ("archived",)),
+)
+
+
+def protect(story: Story) -> None:
+    """What a pin survives at each level: three copies of the table, and everything that their owner does to them."""
+    from pyarrow import csv
+
+    tell, lake = story.tell, story.lake
+    tell.scene("Three levels of protection, and what each survives")
+    rows = csv.read_csv(folder.sample("diabetes.csv"))
+    levels = ("reference", "protected", "archived")
+    places = {level: story.place / "data" / level for level in levels}
+    tell.code(
+        f'lake.snapshot("{places["reference"]}", protection="reference")\n'
+        f'lake.pins.protect(lake.snapshot("{places["protected"]}", protection="reference"))  # the owner\'s act\n'
+        f'lake.snapshot("{places["archived"]}", protection="archived")'
+    )
+    pins = {}
+    for level, place in places.items():
+        owner.create_forgetful(place, rows)
+        pins[level] = lake.snapshot(place, protection="archived" if level == "archived" else "reference")
+    lake.pins.protect(pins["protected"])
+    for place in places.values():
+        owner.replace_all(place, rows.slice(0, 10))
+    told = [("overwritten", *("✓" for _ in levels))]
+    for act, do, survivors in _FATES:
+        for place in places.values():
+            do(place)
+        kept = tuple(level for level in levels if _comes_back(pins[level], rows))
+        if kept != survivors:
+            raise LakelineageError(f"after {act}, {kept} can be read back, not {survivors}; please report it")
+        told.append((act, *("✓" if level in kept else "✗ lost" for level in levels)))
+    tell.table(["what the owner does", *levels], told)
+    tell.result("✓ each level survived what it promises; what was lost was said, never read wrongly")
+
+
+def _comes_back(pin: "Snapshot", rows: "pa.Table") -> bool:
+    try:
+        return bool(pin.to_arrow().equals(rows))
+    except SnapshotLost:
+        return False
+
+
 _WHICH = """select r.name, r.metrics['rmse'] as rmse, s.version as data_version, r.run_id
 from runs r join inputs i using (run_id) join snapshots s using (snapshot_id)
 group by all order by rmse"""
@@ -261,6 +310,7 @@ ALL: tuple[Callable[[Story], None], ...] = (
     train,
     lose_the_source,
     reproduce,
+    protect,
     ask,
     promote,
     score,

@@ -67,6 +67,19 @@ def test_time_travel_really_fails_and_the_reload_is_equal_to_the_last_bit(played
     assert all(logged == again for _, logged, again in pairs)
 
 
+def test_each_level_is_shown_to_survive_what_it_promises(played: Played) -> None:
+    told = {line.strip()[:21].strip(): re.findall("✓|✗", line) for line in played.text.splitlines() if "✓  " in line}
+    assert told["overwritten"] == told["log clean-up"] == ["✓", "✓", "✓"]
+    assert told["VACUUM"] == ["✗", "✓", "✓"]
+    assert told["VACUUM RETAIN 0 HOURS"] == told["the table is dropped"] == ["✗", "✗", "✓"]
+    with lakelineage.open(played.place, create=False) as lake:
+        pins = [row for row in lake.pins.list().to_pylist() if row["run_id"] is None and "/data/" in row["table_uri"]]
+    levels = {row["table_uri"].rpartition("/")[2]: (row["protection"], row["readable"]) for row in pins}
+    assert levels["archived"] == ("archived", True)
+    assert levels["protected"] == ("protected", False)
+    assert levels["reference"] == ("reference", False)
+
+
 def test_the_lake_says_what_the_demo_told(played: Played) -> None:
     with lakelineage.open(played.place, create=False) as lake:
         best = lake.models.get("diabetes", "champion")

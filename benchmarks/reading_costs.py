@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from lakelineage.snapshots import Snapshot
 
 _FILES = 20
+#: Rows from which on the reading itself is what is measured, and a goal was set.
+_ENOUGH = 1_000_000
 _AGGREGATE = "select k, sum(x) from {} group by 1"
 
 
@@ -23,7 +25,7 @@ def reading(report: Report, folder: Path, rows: int, times: int) -> None:
     for level in ("reference", "archived"):
         pinned = lake.snapshot(uri, protection=level)
         for name, ours, theirs in _forms(pinned, sorted(map(str, (folder / "table").glob("*.parquet")))):
-            _beside(report, f"{name}, {rows:,} rows, {level}", ours, theirs, times)
+            _beside(report, f"{name}, {rows:,} rows, {level}", ours, theirs, rows, times)
     lake.close()
 
 
@@ -86,7 +88,7 @@ def _forms(
 
 
 def _beside(
-    report: Report, name: str, ours: Callable[[], Any], theirs: dict[str, Callable[[], Any]], times: int
+    report: Report, name: str, ours: Callable[[], Any], theirs: dict[str, Callable[[], Any]], rows: int, times: int
 ) -> None:
     taken: dict[str, list[float]] = {who: [] for who in ("ours", *theirs)}
     for turn in range(times + 1):
@@ -101,4 +103,7 @@ def _beside(
     deciles = statistics.quantiles(taken["ours"], n=10)
     ratio = best / mine
     spread, peer = (deciles[0], deciles[-1]), next(iter(theirs))
-    report.add(Figure(name, mine, "ms", spread, ratio, f"the speed of {peer}", "at least 0.9", ratio >= 0.9))
+    figure = Figure(name, mine, "ms", spread, ratio, f"the speed of {peer}")
+    if rows >= _ENOUGH:
+        figure.goal, figure.met = "at least 0.9", ratio >= 0.9
+    report.add(figure)

@@ -85,7 +85,8 @@ class Rows:
             tables = list(_at_once(_AT_ONCE, one, self.files))
         if not chosen:  # Arrow forgets the number of such rows when it puts tables together
             return pa.Table.from_batches([without_columns(sum(table.num_rows for table in tables))])
-        return pa.concat_tables(tables) if tables else self.schema_of(chosen).empty_table()
+        filled = [table for table in tables if table.num_rows]
+        return pa.concat_tables(filled) if filled else self.schema_of(chosen).empty_table()
 
     def needed(self, columns: Sequence[str], predicate: Predicate | None) -> list[str]:
         """The columns, and after them those that only the condition looks at."""
@@ -193,7 +194,8 @@ def _partition(file: StoredFile) -> Any:
 def _kept(whole: "pa.Table", predicate: Predicate) -> "pa.Table":
     import pyarrow as pa
 
-    return pa.Table.from_batches([predicate.keep(batch) for batch in whole.to_batches()], whole.schema)
+    kept = map(predicate.keep, whole.to_batches())
+    return pa.Table.from_batches([batch for batch in kept if batch.num_rows], whole.schema)
 
 
 def _shaped(
@@ -268,7 +270,9 @@ def visible(root: Root, pinned: Pinned, pin: PinnedFile, count: int) -> "pa.Bool
     import pyarrow as pa
 
     mask = np.ones(count, dtype=bool)
-    mask[_Hidden(root, pinned).of(pin)] = False
+    hidden = _Hidden(root, pinned).of(pin)
+    if hidden is not None:
+        mask[hidden] = False
     found: Any = pa.array(mask)
     return found
 

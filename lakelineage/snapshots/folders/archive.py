@@ -9,6 +9,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from lakelineage.engine import Engine
     from lakelineage.snapshots.snapshot import Snapshot
 
+_THREADS = 8
 #: Time of modification of copies that were verified when they were made; a link has that of the user's file.
 _VERIFIED_NS = 0
 
@@ -151,18 +153,19 @@ def _replace_by_link(place: str, target: str) -> None:
 def _copy_all(
     root: Root, source: Source, snapshot: "Snapshot", wanted: Sequence[PinnedFile], told: Callable[[int], Any]
 ) -> None:
-    lost: list[str] = []
-    if root.local is None:
-        for pin in wanted:
-            if not _uploaded(root, source, pin):
-                lost.append(pin.file.path)
+    local = root.local is not None
+    with _durable_folders(Path(root.local or "")) as target_of, ThreadPoolExecutor(_THREADS) as pool:
+        targets = [target_of(pin) for pin in wanted] if local else [""] * len(wanted)
+
+        def copied(pin: PinnedFile, target: str) -> bool:
+            return _copied(root, source, pin, target) if local else _uploaded(root, source, pin)
+
+        lost: list[str] = []
+        # Threads, since most of the time is spent on waiting for disks and stores.
+        for pin, done in zip(wanted, pool.map(copied, wanted, targets), strict=True):
             told(pin.file.size)
-    else:
-        with _durable_folders(root.local) as target_of:
-            for pin in wanted:
-                if not _copied(root, source, pin, target_of(pin)):
-                    lost.append(pin.file.path)
-                told(pin.file.size)
+            if not done:
+                lost.append(pin.file.path)
     if lost:
         raise _cannot_keep(snapshot, lost)
 

@@ -29,6 +29,7 @@ from lakelineage.cli import (
     snapshots,
     source,
     sql,
+    vacuum,
     verify,
 )
 from lakelineage.cli.session import JsonOption, LakeOption, Session, UsageError, shared_options
@@ -117,6 +118,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "diff": diff.diff,
         "verify": verify.verify,
         "forget": forget.forget,
+        "vacuum": vacuum.vacuum,
         "lineage": lineage.lineage,
         "models": models.app,
         "score": scoring.score,

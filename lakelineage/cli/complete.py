@@ -78,7 +78,7 @@ def statuses(incomplete: str) -> list[str]:
 
 def protections(incomplete: str) -> list[str]:
     """How inputs may be pinned."""
-    return [level for level in ("reference", "archived") if level.startswith(incomplete)]
+    return [level for level in ("reference", "protected", "archived") if level.startswith(incomplete)]
 
 
 def answer(app: Callable[..., object], name: str) -> int:

@@ -1,4 +1,4 @@
-"""Commands about experiments: experiments list, folders, create, rename, delete, restore, tag."""
+"""Commands about experiments: experiments list, folders, create, rename, delete, restore, tag, protect."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
@@ -77,15 +77,24 @@ def create(
     tag: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A tag; may repeat.", show_default=False)
     ] = None,
+    protection: Annotated[
+        str | None,
+        typer.Option(
+            help="Level at which its runs pin their inputs: reference, protected or archived.",
+            show_default="the lake's",
+            autocompletion=complete.protections,
+        ),
+    ] = None,
 ) -> None:
     """Create an experiment.
 
-    Example:
+    Examples:
       lakelineage experiments create /team/churn/xgb --tag owner=ada
+      lakelineage experiments create /team/churn/audit --protection archived
     """
     tags = pairs(tag or (), "--tag")
     with session.open() as lake:
-        _print(session.out, lake.experiments.create(name, tags))
+        _print(session.out, lake.experiments.create(name, tags, protection=protection))
 
 
 def rename(
@@ -154,6 +163,30 @@ def tag(
         _print(session.out, changed)
 
 
+def protect(
+    session: Session,
+    experiment: _Experiment,
+    level: Annotated[
+        str,
+        typer.Argument(
+            metavar="LEVEL",
+            help="reference, protected, archived; or default, for the lake's.",
+            autocompletion=complete.protections,
+        ),
+    ],
+) -> None:
+    """Set the level at which runs of an experiment pin their inputs.
+
+    It holds where the run itself does not say another.
+
+    Examples:
+      lakelineage experiments protect /team/churn/xgb archived
+      lakelineage experiments protect /team/churn/xgb default
+    """
+    with session.open() as lake:
+        _print(session.out, lake.experiments.set_protection(experiment, None if level == "default" else level))
+
+
 _COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_experiments,
     "folders": folders,
@@ -162,6 +195,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "delete": delete,
     "restore": restore,
     "tag": tag,
+    "protect": protect,
 }
 for _name, _function in _COMMANDS.items():
     app.command(_name)(shared_options(_function))

@@ -1,4 +1,4 @@
-"""Commands about pinned data: snapshot pin, list, pins, keep, archive, release."""
+"""Commands about pinned data: snapshot pin, list, pins, keep, archive, release (and those of ``protect``)."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lakelineage.cli import complete
+from lakelineage.cli import complete, protect
 from lakelineage.cli.bar import bar
 from lakelineage.cli.session import AsOfOption, JsonOption, LakeOption, Session, UsageError, shared_options
 
 if TYPE_CHECKING:
     from lakelineage.snapshots import Snapshot
 
-_HELP = """Pin data; list, keep, archive, release pins.
+_HELP = """Pin data; list, keep, archive, protect, release pins.
 
 Without a subcommand, a SOURCE is pinned, and without that what is pinned is listed.
 
@@ -84,7 +84,7 @@ def pin(
     protection: Annotated[
         str | None,
         typer.Option(
-            help="reference or archived.",
+            help="reference, archived, or protected (where the table's properties suffice).",
             show_default="the lake's, else archived where free",
             autocompletion=complete.protections,
         ),
@@ -179,13 +179,18 @@ def release(
     with session.open() as lake:
         left = lake.pins.release(snapshot, run=run, every=every, comment=comment)
         full = lake.load_snapshot(snapshot).id
+        freed = lake.pins.releases_table(full)
     if session.as_json:
-        session.out.json({"snapshot_id": full, "pins": left})
+        session.out.json({"snapshot_id": full, "pins": left, "releases_table": freed})
     session.out.say(
         f"snapshot {full} has {left} more pins"
         if left
         else f"snapshot {full} has no pin any more; `lakelineage maintain` removes what the archive keeps of it"
     )
+    if freed:
+        session.out.say(
+            f"no pin needs the properties of its table now; `lakelineage snapshot unprotect {full}` takes them back"
+        )
 
 
 _COMMANDS: dict[str, Callable[..., None]] = {
@@ -194,6 +199,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "pins": pins,
     "keep": keep,
     "archive": archive,
+    "protect": protect.protect,
+    "unprotect": protect.unprotect,
     "release": release,
 }
 for _name, _function in _COMMANDS.items():

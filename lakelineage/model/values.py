@@ -3,6 +3,8 @@
 from enum import StrEnum
 from typing import Literal
 
+from lakelineage.errors import InvalidInput
+
 #: What a returned call promises: it survives loss of power, or a crash of the process only.
 Durability = Literal["power", "process"]
 
@@ -45,3 +47,14 @@ class Protection(StrEnum):
     REFERENCE = "reference"
     PROTECTED = "protected"
     ARCHIVED = "archived"
+
+
+def checked_protection(level: str) -> Protection:
+    """A level by its name.
+
+    Raises:
+        InvalidInput: there is none of this name.
+    """
+    if level not in set(Protection):
+        raise InvalidInput(f"protection {level!r} is unknown; choose one of {', '.join(Protection)}")
+    return Protection(level)

@@ -120,7 +120,7 @@ def _keep_locally(
         target = f"{base}/{name}"
         _made(target[: target.rindex("/")], touched)
         place = files.local_place(source.uri, file.path)
-        linked = _linked(place, target)
+        linked = _linked(place, target, file.size)
         if not linked and not copy:
             return None
         digest = None if linked else _copied(place, target, file.state, told)
@@ -147,12 +147,15 @@ def _made(folder: str, touched: set[str]) -> None:
         touched.add(folder)
 
 
-def _linked(place: str, target: str) -> bool:
-    """Make the link; False if this place has none."""
+def _linked(place: str, target: str, size: int) -> bool:
+    """Make the link; False if this place has none. What is there and is not whole makes way."""
     try:
         os.link(place, target)
     except FileExistsError:
-        pass
+        if os.path.getsize(target) != size:
+            with storage_errors(f"mending {target}"):
+                os.unlink(target)
+            return _linked(place, target, size)
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise StorageFailed(f"archiving {place}: {error}") from error

@@ -6,13 +6,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lakelineage.errors import InvalidInput, SnapshotLost
-from lakelineage.model.values import Protection
+from lakelineage.errors import SnapshotLost
+from lakelineage.model.values import Protection, checked_protection
 from lakelineage.snapshots import archive, folders, places, records
 from lakelineage.snapshots.archive import Source, Wanted
 from lakelineage.snapshots.folders import archive as folder_archive
 from lakelineage.snapshots.places import PinnedFile
 from lakelineage.store import files, locks
+from lakelineage.tracking.experiments import PROTECTION_TAG
 
 if TYPE_CHECKING:
     from lakelineage.engine import Engine
@@ -24,8 +25,6 @@ _SAMPLE = 64
 LOCK = "archive.lock"
 #: Levels at which files stay where they are, and only there.
 _IN_PLACE = (Protection.REFERENCE, Protection.PROTECTED)
-#: Tag of an experiment that names the level of its runs' inputs.
-EXPERIMENT_TAG = "lakelineage.protection"
 
 
 @contextmanager
@@ -56,28 +55,17 @@ def chosen(engine: "Engine", asked: str | None, run_id: str | None = None) -> Le
         InvalidInput: there is no such level.
     """
     if asked is not None:
-        return Level(checked(asked))
+        return Level(checked_protection(asked))
     given = None if run_id is None else _of_experiment(engine, run_id)
     given = given or engine.settings.protection
-    return Level(None if given is None else checked(given))
-
-
-def checked(level: str) -> Protection:
-    """A level by its name.
-
-    Raises:
-        InvalidInput: there is none of this name.
-    """
-    if level not in set(Protection):
-        raise InvalidInput(f"protection {level!r} is unknown; choose one of {', '.join(Protection)}")
-    return Protection(level)
+    return Level(None if given is None else checked_protection(given))
 
 
 def _of_experiment(engine: "Engine", run_id: str) -> str | None:
     found = engine.query(
         "select e.tags[$tag] as level from experiments e join runs_history r using (experiment_id) "
         "where r.run_id = $run limit 1",
-        {"run": run_id, "tag": EXPERIMENT_TAG},
+        {"run": run_id, "tag": PROTECTION_TAG},
     ).to_pylist()
     return found[0]["level"] if found else None
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lakelineage.display.progress import Progress, reporting
-from lakelineage.errors import Conflict
+from lakelineage.errors import Conflict, NotProtectable
 from lakelineage.model import nodes
 from lakelineage.model.changes import Rows
 from lakelineage.model.values import Protection
@@ -229,6 +229,20 @@ class Pins(PinList):
                 self._write([replace(pin, protection=lower) for pin in mine], states.PINNED, comment)
             self._note("unprotect", made, comment)
         return made
+
+    def releases_table(self, snapshot: Snapshot | str) -> bool:
+        """Whether its table was made to keep a snapshot (:meth:`protect`), and no pin of this lake needs that now."""
+        found = records.loaded(self._engine, snapshot)
+        ever = self._engine.query(
+            "select 1 from pins_history where snapshot_id = $id and protection = 'protected' limit 1", {"id": found.id}
+        )
+        if not ever.num_rows:
+            return False
+        left = self._engine.query(_PROTECTED_PINS, {"now": self._engine.now, "table": found.table_id})
+        try:
+            return not left.num_rows and bool(protect.planned_back(found).changes)
+        except NotProtectable:  # the table is gone, or is another one: there is nothing to take back
+            return False
 
     def _note(self, action: str, made: Plan, comment: str | None) -> None:
         """Record a change of a table's properties."""

@@ -1,7 +1,7 @@
 """What the lake's tables say of snapshots: rows made from them, and they from rows."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -212,11 +212,11 @@ def find(engine: "Reads", snapshot: str) -> Snapshot | None:
     """A snapshot by its id; None if the lake has none of this id."""
     levels = _LEVELS.format(where="where snapshot_id = $id")
     found = engine.query(
-        f"select s.*, l.archived, $id in ({states.PROTECTED}) as protected "
-        f"from (select * from ({DISTINCT}) where snapshot_id = $id) s left join ({levels}) l using (snapshot_id)",
-        {"id": snapshot, "now": engine.now},
+        f"select s.*, l.archived from (select * from ({DISTINCT}) where snapshot_id = $id) s "
+        f"left join ({levels}) l using (snapshot_id)",
+        {"id": snapshot},
     ).to_pylist()
-    return _snapshot(engine, found[0]) if found else None
+    return _snapshot(engine, found[0], _protected(engine, found)) if found else None
 
 
 def load(engine: "Reads", snapshot: str) -> Snapshot:
@@ -352,24 +352,37 @@ def inputs_of(engine: "Reads", run_id: str) -> Mapping[str, Snapshot]:
     found = engine.query(
         f"select i.name, i.context, i.columns as chosen_columns, i.predicate, i.ingested_at as used_at, "
         "i.writer as used_by, i.seq as used_seq, "
-        f"s.*, l.archived, s.snapshot_id in ({states.PROTECTED}) as protected "
-        f"from inputs i join ({DISTINCT}) s using (snapshot_id) "
+        f"s.*, l.archived from inputs i join ({DISTINCT}) s using (snapshot_id) "
         f"left join ({ALL_LEVELS}) l using (snapshot_id) where i.run_id = $run order by used_at, used_by, used_seq",
-        {"run": run_id, "now": engine.now},
+        {"run": run_id},
     ).to_pylist()
+    protected = _protected(engine, found)
     inputs: dict[str, Snapshot] = {}
     for row in found:
-        inputs.setdefault(row["name"], _snapshot(engine, row))
+        inputs.setdefault(row["name"], _snapshot(engine, row, protected))
     return Inputs(run_id, inputs)
 
 
-def _protection(row: Mapping[str, Any]) -> Protection:
+def _protected(engine: "Reads", rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Those of some snapshots that a live pin has at the level ``protected``. Most lakes have none: asked first."""
+    ever = engine.query(
+        "select distinct snapshot_id from pins_history where protection = 'protected' "
+        "and list_contains($ids, snapshot_id)",
+        {"ids": [row["snapshot_id"] for row in rows]},
+    )
+    if not ever.num_rows:
+        return set()
+    now = engine.query(states.PROTECTED, {"now": engine.now}).column(0).to_pylist()
+    return set(ever.column(0).to_pylist()).intersection(now)
+
+
+def _protection(row: Mapping[str, Any], protected: set[str]) -> Protection:
     if row["archived"]:
         return Protection.ARCHIVED
-    return Protection.PROTECTED if row["protected"] else Protection.REFERENCE
+    return Protection.PROTECTED if row["snapshot_id"] in protected else Protection.REFERENCE
 
 
-def _snapshot(engine: "Reads", row: Mapping[str, Any]) -> Snapshot:
+def _snapshot(engine: "Reads", row: Mapping[str, Any], protected: set[str]) -> Snapshot:
     from lakelineage.model.moments import parse_time
 
     chosen = row.get("chosen_columns")
@@ -382,7 +395,7 @@ def _snapshot(engine: "Reads", row: Mapping[str, Any]) -> Snapshot:
         num_rows=row["num_rows"],
         num_files=row["num_files"],
         bytes=row["bytes"],
-        protection=_protection(row).value,
+        protection=_protection(row, protected).value,
         name=row.get("name"),
         columns=None if chosen is None else tuple(chosen),
         where=row.get("predicate"),

@@ -12,7 +12,7 @@ from lakelineage.engine import Engine, Reads
 from lakelineage.errors import AlreadyExists, Conflict, ExperimentNotFound, InvalidInput
 from lakelineage.model import validate
 from lakelineage.model.changes import Row
-from lakelineage.model.values import Lifecycle
+from lakelineage.model.values import Lifecycle, checked_protection
 from lakelineage.tables import EXPERIMENTS, EXPERIMENTS_HISTORY
 from lakelineage.tracking import experiment_names
 from lakelineage.tracking.active import NOTE_TAG, checked_tags
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DEFAULT_NAME = "Default"
+#: Tag that names the level at which runs of an experiment pin their inputs.
+PROTECTION_TAG = "lakelineage.protection"
 
 #: Experiments by id, in the order in which they were made.
 _States = dict[str, "Experiment"]
@@ -132,18 +134,22 @@ class Experiments(ExperimentList):
         known = self._remembered(name)
         return known if known is not None else self._made(name).id
 
-    def create(self, name: str, tags: Mapping[str, Any] | None = None) -> Experiment:
+    def create(self, name: str, tags: Mapping[str, Any] | None = None, *, protection: str | None = None) -> Experiment:
         """Create an experiment.
 
         Args:
             name: a path with slashes puts it into folders.
             tags: tags to begin with.
+            protection: level at which its runs pin their inputs; see :meth:`set_protection`.
 
         Raises:
             AlreadyExists: the name is taken.
-            InvalidInput: the name or a tag cannot be kept.
+            InvalidInput: the name, a tag or the level cannot be kept.
         """
-        name, kept = experiment_names.checked(name), checked_tags(tags or {})
+        given = dict(tags or {})
+        if protection is not None:
+            given[PROTECTION_TAG] = checked_protection(protection)
+        name, kept = experiment_names.checked(name), checked_tags(given)
 
         def decide(states: _States) -> Experiment:
             _refuse_taken(states, name, "choose another name")
@@ -234,6 +240,22 @@ class Experiments(ExperimentList):
     def set_note(self, experiment: str, text: str) -> Experiment:
         """Set the note of an experiment (Markdown), which MLflow's user interface shows too."""
         return self.set_tags(experiment, {NOTE_TAG: validate.text(text, "note")})
+
+    def set_protection(self, experiment: str, level: str | None) -> Experiment:
+        """Set the level at which runs of an experiment pin their inputs, where ``use`` is not told one.
+
+        Args:
+            experiment: name or id.
+            level: ``reference``, ``protected`` or ``archived``; None: the lake's default again.
+
+        Raises:
+            InvalidInput: there is no such level.
+            ExperimentNotFound: there is none.
+            Conflict: it is deleted.
+        """
+        if level is None:
+            return self.delete_tag(experiment, PROTECTION_TAG)
+        return self.set_tags(experiment, {PROTECTION_TAG: checked_protection(level)})
 
     def _retag(self, experiment: str, tags: "Callable[[Mapping[str, str]], Mapping[str, str]]") -> Experiment:
         def decide(states: _States) -> Experiment:

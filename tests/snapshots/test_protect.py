@@ -271,14 +271,15 @@ def test_spark_vacuums_and_travels_as_the_properties_say(
         pytest.skip("there is no fixture of Spark with Delta Lake")
     # Spark lists a table's files in as many tasks as this says, ten thousand by default.
     spark.conf.set("spark.sql.sources.parallelPartitionDiscovery.parallelism", "2")
-    age(patients, 60, data=True)
-    kept, bare = str(Path(patients)), str(Path(patients).with_name("bare"))
-    shutil.copytree(kept, bare)
+    kept, bare = patients, str(Path(patients).with_name("bare"))
+    write_deltalake(bare, DeltaTable(kept, version=0).to_pyarrow_table())
+    for uri in (kept, bare):
+        age(uri, 60, data=True)
     pinned, lost = lake.snapshot(kept, version=0), lake.snapshot(bare, version=0)
     before = pinned.to_arrow()
     lake.pins.protect(pinned, until="300d")
     for uri in (kept, bare):
-        spark.sql(f"insert overwrite delta.`{uri}` values (1L, 'a', 1.0D)")
+        write_deltalake(uri, before.slice(0, 1), mode="overwrite")
         age(uri, 40)
         spark.sql(f"vacuum delta.`{uri}`")
     assert lake.load_snapshot(pinned.id).to_arrow().equals(before)

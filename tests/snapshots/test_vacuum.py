@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lakelineage
@@ -265,6 +265,7 @@ def test_tables_on_s3_too(s3: tuple[str, dict[str, str]], start: Callable[..., A
     assert done(start(ON_S3, s3[0], json.dumps(s3[1]))) == "fine\n"
 
 
+@settings(max_examples=25)
 @given(
     st.lists(st.sampled_from(["append", "delete", "overwrite", "compact", "checkpoint"]), min_size=1, max_size=5),
     st.sets(st.integers(0, 5)),

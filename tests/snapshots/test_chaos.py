@@ -4,8 +4,11 @@ After each step, every pin reads back bit for bit what a plain copy taken at pin
 exactly where its level promises no more:
 
 - ``archived`` always reads back.
-- ``reference`` reads back as long as the files of its version are at their place as they were. It names those that
-  are not.
+- ``protected`` reads back until somebody vacuums whatever the table's properties say, drops the table, or puts another
+  file in the place of one of its files.
+- ``reference`` reads back as long as the files of its version are at their place as they were.
+
+What is lost is named, file by file. And VACUUM by lakelineage takes no file that any pin needs.
 
 A failure prints the steps that lead to it, shortened, and how to run just them again.
 """
@@ -49,11 +52,13 @@ class Taken:
         pin: the snapshot.
         copy: its rows, read by the Delta engine.
         files: path in the log → digest of the content.
+        is_wronged: whether something happened since that a protected pin does not promise to survive.
     """
 
     pin: Snapshot
     copy: pa.Table
     files: dict[str, str]
+    is_wronged: bool = False
 
 
 def digest(file: Path) -> str | None:
@@ -92,7 +97,9 @@ class LifeOfATable(RuleBasedStateMachine):
     def is_made(self, by_place: bool, feed: bool) -> None:
         """The table is made, partitioned or not, with change data feed or not."""
         self.by_place = by_place
-        configuration = {"delta.enableChangeDataFeed": "true"} if feed else {}
+        configuration: dict[str, str | None] = {"delta.deletedFileRetentionDuration": "interval 0 seconds"}
+        if feed:
+            configuration["delta.enableChangeDataFeed"] = "true"
         write_deltalake(self.uri, self.rows(["oslo"], [1.0]), partition_by=self.partitions, configuration=configuration)
         self.is_pinned("reference", 0)
 
@@ -167,9 +174,28 @@ class LifeOfATable(RuleBasedStateMachine):
         self.table.optimize.z_order(["id"])
 
     @rule()
+    def is_vacuumed_at_once(self) -> None:
+        """VACUUM with zero retention, whatever the properties say: what the newest version does not need is gone."""
+        self.table.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False, full=True)
+        self.wrongs_all()
+
+    @rule()
     def is_vacuumed(self) -> None:
-        """VACUUM with zero retention: what the newest version does not need is gone."""
-        self.table.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
+        """VACUUM as the table's properties say, which is at once if nobody protected it."""
+        self.table.vacuum(dry_run=False, full=True)
+
+    @rule()
+    def is_vacuumed_by_lakelineage(self) -> None:
+        """``lakelineage vacuum`` with zero retention: what pins need stays."""
+        before = [self.lost_files(each) for each in self.taken]
+        self.lake.vacuum(self.uri, retention_hours=0, enforce_retention_duration=False, dry_run=False)
+        for each, lost in zip(self.taken, before, strict=True):
+            assert each.pin.protection == "archived" or self.lost_files(each) == lost
+
+    def wrongs_all(self) -> None:
+        """Something happens that no protected pin survives."""
+        for each in self.taken:
+            each.is_wronged = True
 
     @rule()
     def has_its_log_cleaned(self) -> None:
@@ -182,6 +208,7 @@ class LifeOfATable(RuleBasedStateMachine):
     @rule()
     def is_dropped_and_made_again(self) -> None:
         """Another table is at the same place."""
+        self.wrongs_all()
         shutil.rmtree(self.uri)
         write_deltalake(self.uri, self.rows(["again"], [4.0]), partition_by=self.partitions)
 
@@ -204,6 +231,7 @@ class LifeOfATable(RuleBasedStateMachine):
             file = files[which % len(files)]
             content = bytearray(file.read_bytes())
             content[len(content) // 2] ^= 1
+            self.wrongs_all()
             file.unlink()  # hard links of the old content stay what they are
             file.write_bytes(content)
 
@@ -271,6 +299,19 @@ class LifeOfATable(RuleBasedStateMachine):
             if each.pin.id == chosen.pin.id:
                 each.pin = self.lake.load_snapshot(each.pin.id)
 
+    @precondition(lambda self: self.taken)
+    @rule(which=st.integers(0, 9))
+    def has_a_pin_protected(self, which: int) -> None:
+        """The owner lets the table keep a pin, if its files are there and the table is the one that was pinned."""
+        chosen = self.taken[which % len(self.taken)]
+        same_table = self.table.metadata().id == chosen.pin.table_id
+        if chosen.pin.protection != "reference" or self.lost_files(chosen) or not same_table:
+            return
+        self.lake.pins.protect(chosen.pin)
+        for each in self.taken:
+            if each.pin.id == chosen.pin.id:
+                each.pin, each.is_wronged = self.lake.load_snapshot(each.pin.id), False
+
     @rule()
     def lake_is_maintained(self) -> None:
         """Compacts, publishes, vacuums the lake's own tables, and sweeps its archive."""
@@ -295,8 +336,9 @@ class LifeOfATable(RuleBasedStateMachine):
     def every_pin_keeps_its_promise(self) -> None:
         """Read back bit for bit, or lost where the level promises no more."""
         for taken in self.taken:
-            archived = taken.pin.protection == "archived"
-            lost = [] if archived else self.lost_files(taken)
+            level = taken.pin.protection
+            is_safe = level == "archived" or (level == "protected" and not taken.is_wronged)
+            lost = [] if is_safe else self.lost_files(taken)
             SEEN[(taken.pin.protection, "lost" if lost else "read")] += 1
             if not lost:
                 back = taken.pin.to_arrow()
@@ -320,4 +362,5 @@ class TestLifeOfATable(LifeOfATable.TestCase):  # type: ignore[misc, name-define
         """Live them, and see that they had something to tell."""
         SEEN.clear()
         super().runTest()
-        assert min(SEEN[("archived", "read")], SEEN[("reference", "read")], SEEN[("reference", "lost")]) > 10, SEEN
+        expected = [("archived", "read"), ("protected", "read"), ("reference", "read"), ("reference", "lost")]
+        assert min(SEEN[case] for case in expected) > 10, SEEN

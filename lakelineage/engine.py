@@ -53,6 +53,10 @@ class Reads(Protocol):
         """What ``lake.json`` says."""
 
     @property
+    def store(self) -> DeltaStore:
+        """The lake's tables."""
+
+    @property
     def cache(self) -> HostCache:
         """What this host keeps of the lake to be quick."""
 
@@ -355,6 +359,7 @@ class Past:
         self.present: Reads = engine
         self.root = engine.root
         self.settings = engine.settings
+        self.store = engine.store
         self.cache = engine.cache
         self.query = reader.query
         self.select_runs = reader.select_runs

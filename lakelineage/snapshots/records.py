@@ -1,6 +1,7 @@
 """What the lake's tables say of snapshots: rows made from them, and they from rows."""
 
 import json
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from lakelineage.snapshots.retention import Retention
 from lakelineage.snapshots.snapshot import Snapshot
 from lakelineage.store import forks
 from lakelineage.store.source import DataFile, TableVersion, VersionHead
-from lakelineage.tables import INPUTS, LINEAGE, PINS_HISTORY, SNAPSHOT_FILES, SNAPSHOTS
+from lakelineage.tables import ERASURES, INPUTS, LINEAGE, PINS_HISTORY, SNAPSHOT_FILES, SNAPSHOTS
 from lakelineage.tracking.capture import current_user
 
 if TYPE_CHECKING:
@@ -253,6 +254,10 @@ def loaded(engine: "Reads", snapshot: Snapshot | str) -> Snapshot:
     return load(engine, ids_[0] if ids_ else asked)
 
 
+#: Snapshot → version of the table ``erasures`` in which it was not.
+_not_erased: "weakref.WeakKeyDictionary[Reads, dict[str, int]]" = weakref.WeakKeyDictionary()
+
+
 def is_erased(engine: "Reads", snapshot: Snapshot) -> bool:
     """Whether rows of a snapshot were forgotten on purpose."""
     try:
@@ -272,12 +277,22 @@ def refuse_erased(engine: "Reads", snapshot: Snapshot) -> None:
     """
     if not forks.usable():
         return  # a forked child (of a data loader, say) reads what its parent was given
+    present = engine.present
+    # Each read asks, so it costs no query where the table is not there (a local lake), or is as it was.
+    version = present.store.newest_version_on_disk(ERASURES)
+    if present.root.local is not None and version is None:
+        return
+    known = _not_erased.setdefault(present, {})
+    if version is not None and known.get(snapshot.id) == version:
+        return
     found = engine.present.query(
         "select *, (select sum(num_rows) from erasures where snapshot_id = $id) as forgotten from erasures "
         "where snapshot_id = $id order by ingested_at desc, writer desc, seq desc limit 1",
         {"id": snapshot.id},
     ).to_pylist()
     if not found:
+        if version is not None:
+            known[snapshot.id] = version
         return
     (row,) = found
     left = "nothing of it was kept" if row["successor_id"] is None else f"snapshot {row['successor_id']} has the rest"

@@ -45,6 +45,10 @@ def early(lake_path: Path) -> None:
     write_deltalake(str(source), pa.table({"x": [1.0, 2.0, 3.0], "label": ["a", None, "ü"]}), partition_by=["label"])
     write_deltalake(DeltaTable(str(source)), pa.table({"x": [4.0], "label": ["b"]}), mode="append")
     csv.write_text("name,age\nada,36\ngrace,85\n")
+    images = lake_path.parent / "images"
+    (images / "cats").mkdir(parents=True)
+    (images / "cats" / "ü.bin").write_bytes(bytes(range(256)))
+    (images / "empty").touch()
     with ll.open(lake_path) as lake:
         with lake.start_run("first", name="trained", tags={"team": "x", "gone": 1}) as run:
             run.use(source, version=0, name="points", where="x < 3")
@@ -63,9 +67,16 @@ def early(lake_path: Path) -> None:
         lake.models.set_alias("doubler", "champion", 2, comment="better")
         lake.models.set_alias("doubler", "old", 1)
         lake.models.delete_alias("doubler", "old")
-        lake.snapshot(source, version=1, protection="archived")
+        lake.snapshot(source, version=1, protection="archived", until="2999-12-31")
+        with lake.start_run("second", name="looked") as run:
+            run.use(images, name="images", protection="archived")
+        lake.snapshot(pa.table({"who": ["ada", "grace"]}), name="secret")
+        lake.forget("secret", "who = 'ada'", dry_run=False, comment="request 1")
+        lake.pins.release(lake.snapshot(pa.table({"n": [1]}), name="gone"), comment="no longer needed")
+        assert all(each.ok for each in lake.verify(depth="checksums"))
         lake.maintain()
     shutil.rmtree(source)
+    shutil.rmtree(images)
     csv.unlink()
 
 
@@ -145,12 +156,24 @@ def answer(lake: Any, sql: str) -> list[list[Any]]:
 
 def answers(lake: Any) -> dict[str, Any]:
     """Everything that the lake says."""
+    import lakelineage as ll
+
     pins = {row["snapshot_id"]: lake.load_snapshot(row["snapshot_id"]) for row in lake.snapshots.to_pylist()}
+    pins = {key: pin for key, pin in pins.items() if _is_readable(pin, ll.errors.SnapshotLost)}
     return {
         "lake_id": lake.id,
         "sql": {sql: answer(lake, sql) for sql in queries()},
         "snapshots": {key: plain(pin.to_arrow().to_pylist()) for key, pin in pins.items()},
     }
+
+
+def _is_readable(pin: Any, lost: type[Exception]) -> bool:
+    """Whether a snapshot is one that still is: not released and swept, nor erased."""
+    try:
+        pin.to_arrow()
+    except lost:
+        return False
+    return True
 
 
 def unpack(packed: Path, folder: Path) -> Path:

@@ -156,24 +156,13 @@ def answer(lake: Any, sql: str) -> list[list[Any]]:
 
 def answers(lake: Any) -> dict[str, Any]:
     """Everything that the lake says."""
-    import lakelineage as ll
-
-    pins = {row["snapshot_id"]: lake.load_snapshot(row["snapshot_id"]) for row in lake.snapshots.to_pylist()}
-    pins = {key: pin for key, pin in pins.items() if _is_readable(pin, ll.errors.SnapshotLost)}
+    pinned = [row["snapshot_id"] for row in lake.snapshots.to_pylist() if row["pins"]]
+    pins = {snapshot_id: lake.load_snapshot(snapshot_id) for snapshot_id in pinned}
     return {
         "lake_id": lake.id,
         "sql": {sql: answer(lake, sql) for sql in queries()},
         "snapshots": {key: plain(pin.to_arrow().to_pylist()) for key, pin in pins.items()},
     }
-
-
-def _is_readable(pin: Any, lost: type[Exception]) -> bool:
-    """Whether a snapshot is one that still is: not released and swept, nor erased."""
-    try:
-        pin.to_arrow()
-    except lost:
-        return False
-    return True
 
 
 def unpack(packed: Path, folder: Path) -> Path:

@@ -192,6 +192,12 @@ class LifeOfATable(RuleBasedStateMachine):
         for each, lost in zip(self.taken, before, strict=True):
             assert each.pin.protection == "archived" or self.lost_files(each) == lost
 
+    def as_told(self, rows: pa.Table) -> pa.Table:
+        """The engine that makes the plain copies takes the empty text for null where it is a partition's value."""
+        at = rows.column_names.index("place")
+        places = [place or None for place in rows.column("place").to_pylist()]
+        return rows.set_column(at, "place", pa.array(places, pa.string())) if self.by_place else rows
+
     def wrongs_all(self) -> None:
         """Something happens that no protected pin survives."""
         for each in self.taken:
@@ -230,7 +236,7 @@ class LifeOfATable(RuleBasedStateMachine):
         if files:
             file = files[which % len(files)]
             content = bytearray(file.read_bytes())
-            content[len(content) // 2] ^= 1
+            content[len(content) // 2] = (content[len(content) // 2] + 1) % 256
             self.wrongs_all()
             file.unlink()  # hard links of the old content stay what they are
             file.write_bytes(content)
@@ -343,7 +349,7 @@ class LifeOfATable(RuleBasedStateMachine):
             if not lost:
                 back = taken.pin.to_arrow()
                 assert back.column_names == taken.copy.column_names
-                assert exactly(back) == exactly(taken.copy)
+                assert exactly(self.as_told(back)) == exactly(self.as_told(taken.copy))
                 continue
             with pytest.raises(SnapshotLost) as told:
                 taken.pin.to_arrow()

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lakelineage.errors import InvalidInput
+from lakelineage.errors import InvalidInput, SnapshotLost
 from lakelineage.model import ids
 from lakelineage.snapshots import engines, folders, places, reader, types
 from lakelineage.snapshots import predicate as predicates
 from lakelineage.snapshots.engines import BATCH_ROWS
 from lakelineage.snapshots.folders.verbs import FolderVerbs
 from lakelineage.snapshots.stored import without_columns
+from lakelineage.store import forks
 from lakelineage.store.source import Options, is_local
 
 if TYPE_CHECKING:
@@ -260,6 +261,19 @@ class Snapshot(FolderVerbs):
 
         if not self._to_forget:
             records.refuse_erased(self.lake, self)
+        try:
+            return self._found(verify)
+        except SnapshotLost:
+            if self._to_forget or not forks.usable():
+                raise
+            # Its files may have been archived, or their checksums taken, since this object was made.
+            newest = records.files_of(self.lake, self.id)
+            if not newest or newest == self.files:
+                raise
+            object.__setattr__(self, "_files", newest)
+            return self._found(verify)
+
+    def _found(self, verify: bool) -> reader.Rows:
         if verify:
             places.check_content(self.lake.root, self.pinned())
         return reader.rows(self.lake.root, self.pinned(), self.schema_json, self.column_mapping)

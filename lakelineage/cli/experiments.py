@@ -175,7 +175,7 @@ def protect(
         ),
     ],
 ) -> None:
-    """Set the level at which runs of an experiment pin their inputs.
+    """Set the level at which its runs pin their inputs.
 
     It holds where the run itself does not say another.
 

@@ -261,14 +261,9 @@ def test_intervals_are_read_as_engines_read_them(text: str, hours: int | None) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore")
-def test_spark_vacuums_and_travels_as_the_properties_say(
-    lake: Any, patients: str, request: pytest.FixtureRequest
-) -> None:
-    try:
-        spark = request.getfixturevalue("spark")
-    except pytest.FixtureLookupError:
-        pytest.skip("there is no fixture of Spark with Delta Lake")
+def test_spark_vacuums_and_travels_as_the_properties_say(lake: Any, patients: str, spark: Any) -> None:
     # Spark lists a table's files in as many tasks as this says, ten thousand by default.
     spark.conf.set("spark.sql.sources.parallelPartitionDiscovery.parallelism", "2")
     kept, bare = patients, str(Path(patients).with_name("bare"))

@@ -130,6 +130,7 @@ _OPERATIONS = {
 }
 
 
+@pytest.mark.timeout(1_200)
 @settings(max_examples=3)
 @given(
     story=st.lists(st.tuples(st.sampled_from(list(_OPERATIONS)), st.integers(2, 60)), min_size=4, max_size=7),

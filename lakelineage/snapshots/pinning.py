@@ -12,7 +12,7 @@ from lakelineage.errors import Conflict
 from lakelineage.model import validate
 from lakelineage.model.changes import Change
 from lakelineage.model.values import Protection
-from lakelineage.snapshots import levels, predicate, protect, records, retention, sources
+from lakelineage.snapshots import levels, places, predicate, protect, records, retention, sources
 from lakelineage.snapshots.folders import KIND, Contents
 from lakelineage.snapshots.levels import Level, keeping
 from lakelineage.snapshots.places import PinnedFile
@@ -210,7 +210,9 @@ def _prepared(
     else:
         found = sources.find(engine, source, version, as_of, name, told)
     snapshot, rows = _at_level(engine, found, level, told)
-    snapshot = replace(snapshot, name=found.name, origin=found.origin, _options=found.head.storage_options)
+    snapshot = replace(snapshot, name=found.name, origin=found.origin)
+    if snapshot.table_uri == found.head.uri:
+        snapshot = replace(snapshot, _options=found.head.storage_options)
     if level.protection is Protection.PROTECTED:
         protect.require(snapshot, ends.certain)
         snapshot = replace(snapshot, protection=Protection.PROTECTED.value)
@@ -254,6 +256,12 @@ def _at_level(engine: "Engine", found: Found, level: Level, told: Callable[[int]
         known = records.find(engine, made.id)  # from another place, or as other commit times tell
         if known is not None:
             records.refuse_erased(engine, known)
+    if known is not None and known.table_uri != made.table_uri:
+        # The table was copied, or moved. It is read where it was pinned first, as long as that is there.
+        if None not in places.look(engine.root, known.pinned()):
+            made = known
+        else:
+            known = None
     before = () if known is None else known.files
     reached = levels.reach(engine, made, before, level, told)
     if known is None:

@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 #: with a scheme that no store has.
 _OF_FOLDER = "folder:"
 #: Pinning again may add rows of the same snapshot (two processes at once, a higher level): one row counts.
+#: The newest tells where the table is; when it was pinned, the oldest.
 DISTINCT = """
-select * from snapshots
-qualify row_number() over (partition by snapshot_id order by ingested_at, writer, seq) = 1
+select * exclude (first_pinned) replace (first_pinned as ingested_at) from (
+  select *, min(ingested_at) over (partition by snapshot_id) as first_pinned from snapshots
+  qualify row_number() over (partition by snapshot_id order by ingested_at desc, writer desc, seq desc) = 1
+)
 """
 #: Digits of a full id, and the fewest that are taken for the beginning of one.
 _FULL, _FEWEST = 32, 4

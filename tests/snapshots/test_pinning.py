@@ -2,6 +2,8 @@
 
 import datetime as dt
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -19,7 +21,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from lakelineage import snapshots
 from lakelineage.engine import Engine
-from lakelineage.errors import Conflict, InvalidInput, SnapshotNotFound, TableNotFound, VersionNotFound
+from lakelineage.errors import Conflict, InvalidInput, SnapshotLost, SnapshotNotFound, TableNotFound, VersionNotFound
 from lakelineage.store import source
 
 RUN = "0" * 31 + "1"
@@ -415,3 +417,31 @@ def test_content_that_another_writer_commits_meanwhile_is_not_made_a_second_vers
     assert ours is not None
     assert ours == others[0]
     assert DeltaTable(ours.uri).version() == 1
+
+
+@pytest.mark.parametrize("level", ["reference", "archived"])
+def test_a_copy_of_a_table_is_the_same_version_at_another_place(engine: Engine, patients: str, level: str) -> None:
+    first = snapshots.pin(engine, patients, protection="reference")
+    before = first.to_arrow()
+    copy = f"{patients}-copy"
+    shutil.copytree(patients, copy, copy_function=shutil.copyfile)  # with other times
+    again = snapshots.pin(engine, copy, protection=level)
+    assert again.id == first.id
+    for pinned in (first, again, snapshots.load(engine, first.id)):
+        assert pinned.to_arrow().equals(before)
+    shutil.rmtree(copy)
+    assert snapshots.load(engine, first.id).to_arrow().equals(before)
+
+
+def test_a_table_that_was_moved_is_read_where_it_is_once_it_is_pinned_there(engine: Engine, patients: str) -> None:
+    first = snapshots.pin(engine, patients, protection="reference")
+    before = first.to_arrow()
+    os.rename(patients, f"{patients}-moved")
+    with pytest.raises(SnapshotLost):
+        snapshots.load(engine, first.id).to_arrow()
+    assert snapshots.pin(engine, f"{patients}-moved", protection="reference").id == first.id
+    moved = snapshots.load(engine, first.id)
+    assert moved.table_uri == f"{patients}-moved"
+    assert moved.to_arrow().equals(before)
+    (row,) = snapshots.list_snapshots(engine).to_pylist()
+    assert row["pins"] == 1

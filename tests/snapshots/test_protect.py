@@ -264,7 +264,6 @@ def test_intervals_are_read_as_engines_read_them(text: str, hours: int | None) -
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore")
 def test_spark_vacuums_and_travels_as_the_properties_say(lake: Any, patients: str, spark: Any) -> None:
-    # Spark lists a table's files in as many tasks as this says, ten thousand by default.
     kept, bare = patients, str(Path(patients).with_name("bare"))
     write_deltalake(bare, DeltaTable(kept, version=0).to_pyarrow_table())
     for uri in (kept, bare):

@@ -58,8 +58,9 @@ def diff(
 ) -> None:
     """Show what changed between the data that two runs saw.
 
-    Inputs of the same name are compared: schema, and rows added, removed and (with --key) changed. What both have is
-    not read. With -o one input is written: _change, the key, and each column before and after.
+    Inputs of the same name are compared: schema, and rows added, removed and (with --key) changed. Of several, those
+    that have the key's columns are compared by it. What both have is not read. With -o one input is written: _change,
+    the key, and each column before and after.
 
     Examples:
       lakelineage diff 0199c0ffee12 0199c0ffee34
@@ -74,8 +75,10 @@ def diff(
         if output is not None and len(pairs) > 1:
             raise UsageError(f"the runs share several inputs ({_told(pairs)}); name the one to be written")
         inputs = {}
+        keyed = _keyed(pairs, how["key"])
         for input_, (before, after) in pairs.items():
-            with _found(lake, input_ if len(pairs) > 1 else None, before, after, how) as found:
+            own = {**how, "key": how["key"] if input_ in keyed else None}
+            with _found(lake, input_ if len(pairs) > 1 else None, before, after, own) as found:
                 inputs[input_] = _shown(session.out, input_, found, limit, summary, output)
     if session.as_json:
         session.out.json({"inputs": inputs, "only_in_a": alone[0], "only_in_b": alone[1]})
@@ -88,6 +91,16 @@ def diff(
 
 def _listed(text: str | None) -> list[str] | None:
     return None if text is None else [part.strip() for part in text.split(",")]
+
+
+def _keyed(pairs: "Mapping[str, tuple[Snapshot, Snapshot]]", key: list[str] | None) -> set[str]:
+    """The inputs that the key is for: all, unless some of several have its columns and others have not."""
+    having = {
+        name
+        for name, sides in pairs.items()
+        if all(column in side.table_schema.names for column in key or () for side in sides)
+    }
+    return having or set(pairs)
 
 
 def _told(names: Any) -> str:

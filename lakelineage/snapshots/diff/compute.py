@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lakelineage.errors import InvalidInput
-from lakelineage.snapshots import records
+from lakelineage.snapshots import folders, records
 from lakelineage.snapshots.diff.columns import Column, Matching, match
 from lakelineage.snapshots.diff.result import Counts, Diff, Read
 from lakelineage.snapshots.diff.sources import Name, Reading, Source, sources, there
@@ -34,13 +34,15 @@ def diff(
         engine: the lake, where ids are looked up.
         a: before.
         b: after.
-        key: columns that identify a row.
+        key: columns that identify a row; of folders, the path does.
         columns: instead of those of the pins.
         where: instead of those of the pins.
         memory_limit: of the work.
         only: the one source to read from, for tests.
     """
     before, after = _snapshot(engine, a), _snapshot(engine, b)
+    if key is None and before.kind == after.kind == folders.KIND:
+        key = folders.KEY
     keys = (key,) if isinstance(key, str) else tuple(key or ())
     if key is not None and not keys:
         raise InvalidInput("key=[] names no column; name those that identify a row, or leave key out")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import InvalidInput
 from lakelineage.snapshots.folders import digests, scan
-from lakelineage.snapshots.folders.manifest import KIND, Manifest
+from lakelineage.snapshots.folders.manifest import KEY, KIND, Manifest
 from lakelineage.snapshots.places import PinnedFile
 from lakelineage.store.source import DataFile
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lakelineage.engine import Engine
     from lakelineage.snapshots.snapshot import Snapshot
 
-__all__ = ["KIND", "Contents", "look", "require"]
+__all__ = ["KEY", "KIND", "Contents", "look", "require"]
 
 
 @dataclass(frozen=True, slots=True)

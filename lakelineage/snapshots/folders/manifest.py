@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: What ``Snapshot.kind`` says of folders.
 KIND = "folder"
+#: The column of a list of files that tells one from another.
+KEY = "path"
 _SLICE = 65_536
 #: Only what Python knows by itself: what a machine's administrator added must not make another list of the same files.
 _TYPES = mimetypes.MimeTypes()

@@ -97,8 +97,8 @@ def pin(
       lakelineage snapshot data/diabetes --version 3
       lakelineage snapshot pin data/diabetes --as-of 2026-01-31T12:00 --protection archived --until "2 years"
     """
-    with session.open() as lake:
-        made = lake.snapshot(source, version=version, as_of=as_of, protection=protection, until=until)
+    with session.open() as lake, bar(session, "pinning", None) as told:
+        made = lake.snapshot(source, version=version, as_of=as_of, protection=protection, until=until, progress=told)
     _print(session, made)
 
 

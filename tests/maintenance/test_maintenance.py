@@ -3,7 +3,10 @@
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 import lakelineage
+from lakelineage.snapshots import levels
 from lakelineage.store.locks import Lease
 from lakelineage.tables import CURRENT, METRICS, RUNS
 
@@ -91,3 +94,19 @@ def test_compaction_leaves_one_file_of_many_and_every_row(lake: lakelineage.Lake
     lake.maintain()
     assert len(lake._engine.store.snapshot(METRICS).files) == 1
     assert lake.run(run.id).history("m").column("step").to_pylist() == list(range(30))
+
+
+def test_a_pin_that_takes_long_does_not_keep_the_lake_from_being_maintained(
+    lake: lakelineage.Lake, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import pyarrow as pa
+
+    pinned = lake.snapshot(pa.table({"n": [1]}), name="n")
+    lake.pins.release(pinned)
+    log(lake, 2)
+    monkeypatch.setattr("lakelineage.snapshots.sweep._TIMEOUT", 0.1)
+    with levels.keeping(lake._engine):  # as a pin does while it copies
+        done = lake.maintain()
+    assert (done.published, done.unpinned) == (2, 0)
+    assert "was not swept" in caplog.text
+    assert lake.maintain().unpinned == 1

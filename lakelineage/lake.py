@@ -48,6 +48,11 @@ class Lake(LakeView):
         engine.before_close = self._maintenance.before_close
         self.experiments = Experiments(engine)
 
+    @property
+    def engine(self) -> Engine:
+        """What the verbs build on. Its interface may change from version to version."""
+        return self._engine
+
     def at(self, moment: datetime | str) -> LakeAt:
         """The lake as it was at a moment, for search, SQL, runs, comparisons, plots and lineage.
 

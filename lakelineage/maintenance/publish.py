@@ -77,4 +77,4 @@ class Publisher:
             return
         rows = self._engine.reader.derived(table)
         if rows.num_rows:
-            store.upsert(table, rows, {s: v for s, v in versions.items() if v >= 0})
+            store.replace(table, rows, {s: v for s, v in versions.items() if v >= 0})

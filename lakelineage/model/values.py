@@ -12,6 +12,7 @@ Durability = Literal["power", "process"]
 class RunStatus(StrEnum):
     """State of a run; the names are MLflow's."""
 
+    SCHEDULED = "SCHEDULED"
     RUNNING = "RUNNING"
     FINISHED = "FINISHED"
     FAILED = "FAILED"
@@ -20,14 +21,15 @@ class RunStatus(StrEnum):
     @property
     def ended(self) -> bool:
         """Whether nothing may be logged any more."""
-        return self is not RunStatus.RUNNING
+        return self not in (RunStatus.SCHEDULED, RunStatus.RUNNING)
 
 
 class Lifecycle(StrEnum):
-    """Deleting is a tombstone: the history stays."""
+    """Deleting is a tombstone: the history stays. What is purged cannot be restored, and no verb shows it."""
 
     ACTIVE = "active"
     DELETED = "deleted"
+    PURGED = "purged"
 
 
 class Relation(StrEnum):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lakelineage.errors import ConcurrentWrite, StorageFailed, StorageFull
 from lakelineage.store import columns, faults, forks
@@ -296,14 +296,21 @@ class DeltaStore:
                 sync_commits(Path(self._root.child("tables", table.name)), before + 1, delta.version())
             return delta.version()
 
-    def _write(self, table: Table, delta: "DeltaTable", rows: "pa.Table", transactions: Mapping[str, int]) -> None:
+    def _write(
+        self,
+        table: Table,
+        delta: "DeltaTable",
+        rows: "pa.Table",
+        transactions: Mapping[str, int],
+        mode: Literal["append", "overwrite"] = "append",
+    ) -> None:
         from deltalake import write_deltalake
 
-        with delta_errors(f"appending to {delta.table_uri}"):
+        with delta_errors(f"writing to {delta.table_uri}"):
             write_deltalake(
                 delta,
                 columns.fitted(table, delta, rows, _no_hooks()),
-                mode="append",
+                mode=mode,
                 writer_properties=writer_properties(table),
                 commit_properties=_commit_properties(transactions),
                 post_commithook_properties=_no_hooks(),
@@ -411,6 +418,22 @@ class DeltaStore:
             handle.reopen()
             return delta.version()
 
+    def replace(self, table: Table, rows: "pa.Table", transactions: Mapping[str, int]) -> None:
+        """Put all rows of a current table in the place of those that it has, in one commit.
+
+        Raises:
+            ConcurrentWrite: another commit came first.
+        """
+        handle = self._handle(table)
+        with handle.lock:
+            delta = handle.created()
+            before = delta.version()
+            with self._conflicts(handle):
+                self._write(table, delta, rows, transactions, "overwrite")
+            if self._sync:
+                sync_commits(Path(self._root.child("tables", table.name)), before + 1, delta.version())
+            handle.reopen()
+
     def compact(self, table: Table, target_size: int) -> int:
         """Merge files smaller than the target into files near it, write a checkpoint, and return the files left.
 
@@ -471,7 +494,11 @@ def _all_rows(table: Table, delta: "DeltaTable") -> "pa.Table":
 
     with delta_errors(f"reading {delta.table_uri}"):
         result = QueryBuilder().register("t", delta).execute("SELECT * FROM t ORDER BY ingested_at, writer, seq")
-        return pa.RecordBatchReader.from_stream(result).read_all().select(table.schema.names).cast(table.schema)
+        rows = pa.RecordBatchReader.from_stream(result).read_all()
+        for field in table.schema:  # a lake of an older format that cannot be upgraded lacks the newest columns
+            if field.name not in rows.schema.names:
+                rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+        return rows.select(table.schema.names).cast(table.schema)
 
 
 def _commit_properties(transactions: Mapping[str, int]) -> "CommitProperties":

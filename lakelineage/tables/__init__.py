@@ -1,21 +1,26 @@
 """The Delta tables of a lake, each declared once: columns, types, nullability and meaning."""
 
-from lakelineage.tables.current import EXPERIMENTS, MODEL_VERSIONS, REGISTERED_MODELS, RUNS
+from lakelineage.tables.current import EXPERIMENTS, LOGGED_MODELS, MODEL_VERSIONS, REGISTERED_MODELS, RUNS
 from lakelineage.tables.declare import Column, Table
 from lakelineage.tables.facts import (
     ACTIVITY,
     ALIASES_HISTORY,
     ARTIFACTS,
+    DATASETS,
     ENVIRONMENTS,
     ERASURES,
     EXPERIMENTS_HISTORY,
     INPUTS,
     LINEAGE,
+    LOGGED_MODEL_PARAMS,
+    LOGGED_MODEL_TAGS_HISTORY,
+    LOGGED_MODELS_HISTORY,
     METRICS,
     MODEL_VERSIONS_HISTORY,
     PARAMS,
     PINS_HISTORY,
     REGISTERED_MODELS_HISTORY,
+    RUN_MODELS,
     RUNS_HISTORY,
     SNAPSHOT_FILES,
     SNAPSHOTS,
@@ -32,6 +37,11 @@ FACTS: tuple[Table, ...] = (
     SNAPSHOT_FILES,
     SNAPSHOTS,
     INPUTS,
+    DATASETS,
+    LOGGED_MODEL_PARAMS,
+    LOGGED_MODEL_TAGS_HISTORY,
+    LOGGED_MODELS_HISTORY,
+    RUN_MODELS,
     LINEAGE,
     PINS_HISTORY,
     ERASURES,
@@ -44,7 +54,7 @@ FACTS: tuple[Table, ...] = (
 )
 
 #: One row per mutable thing as it is now, derived from the facts.
-CURRENT: tuple[Table, ...] = (EXPERIMENTS, RUNS, REGISTERED_MODELS, MODEL_VERSIONS)
+CURRENT: tuple[Table, ...] = (EXPERIMENTS, RUNS, LOGGED_MODELS, REGISTERED_MODELS, MODEL_VERSIONS)
 
 BY_NAME: dict[str, Table] = {table.name: table for table in FACTS + CURRENT}
 
@@ -54,6 +64,7 @@ __all__ = [
     "ARTIFACTS",
     "BY_NAME",
     "CURRENT",
+    "DATASETS",
     "ENVIRONMENTS",
     "ERASURES",
     "EXPERIMENTS",
@@ -61,6 +72,10 @@ __all__ = [
     "FACTS",
     "INPUTS",
     "LINEAGE",
+    "LOGGED_MODELS",
+    "LOGGED_MODELS_HISTORY",
+    "LOGGED_MODEL_PARAMS",
+    "LOGGED_MODEL_TAGS_HISTORY",
     "METRICS",
     "MODEL_VERSIONS",
     "MODEL_VERSIONS_HISTORY",
@@ -70,6 +85,7 @@ __all__ = [
     "REGISTERED_MODELS_HISTORY",
     "RUNS",
     "RUNS_HISTORY",
+    "RUN_MODELS",
     "SNAPSHOTS",
     "SNAPSHOT_FILES",
     "TAGS_HISTORY",

@@ -3,6 +3,7 @@
 from lakelineage.tables.declare import Column, Table
 from lakelineage.tables.facts import (
     EXPERIMENTS_HISTORY,
+    LOGGED_MODELS_HISTORY,
     MODEL_VERSIONS_HISTORY,
     REGISTERED_MODELS_HISTORY,
     RUNS_HISTORY,
@@ -32,6 +33,19 @@ RUNS = Table(
     is_fact=False,
 )
 
+LOGGED_MODELS = Table(
+    "logged_models",
+    "a logged model, with its params and tags; its metrics are the rows of metrics that have its model_id",
+    (
+        *LOGGED_MODELS_HISTORY.columns,
+        Column("params", "text_map", "param → value"),
+        Column("tags", "text_map", "tag → value"),
+        _SEEN,
+    ),
+    key=("model_id",),
+    is_fact=False,
+)
+
 REGISTERED_MODELS = Table(
     "registered_models",
     "a registered model",
@@ -40,7 +54,7 @@ REGISTERED_MODELS = Table(
         Column("aliases", "text_map", "alias → version"),
         _SEEN,
     ),
-    key=("name",),
+    key=("registered_model_id",),
     is_fact=False,
 )
 
@@ -52,6 +66,6 @@ MODEL_VERSIONS = Table(
         Column("aliases", "strings", "aliases that name it, sorted"),
         _SEEN,
     ),
-    key=("name", "version"),
+    key=("registered_model_id", "version"),
     is_fact=False,
 )

@@ -12,6 +12,8 @@ def _r(name: str, doc: str) -> Column:
 
 
 _RUN = _r("run_id", "run: UUIDv7 as 32 hex digits")
+_MODEL = _r("model_id", "logged model: m- and 32 hex digits")
+_REGISTERED = _c("registered_model_id", "the model, whatever it is named; null: its name is its id")
 
 METRICS = Table(
     "metrics",
@@ -24,6 +26,7 @@ METRICS = Table(
         Column("value", "double", "NaN and infinities are values like any other", nullable=False),
         _c("model_id", "logged model that it measures"),
         _c("dataset", "name of the input that it was measured on"),
+        _c("dataset_digest", "digest of that input, where a name alone does not tell"),
     ),
     key=("run_id", "key", "step", "timestamp"),
 )
@@ -47,6 +50,24 @@ INPUTS = Table(
         _c("predicate", "rows chosen, as a SQL condition; null means all"),
     ),
     key=("run_id", "name"),
+)
+
+DATASETS = Table(
+    "datasets",
+    "a dataset as MLflow describes it, logged as an input of a run",
+    (
+        _RUN,
+        _r("name", "name of the dataset"),
+        _r("digest", "MLflow's digest of it"),
+        _r("source_type", "kind of its source: local, http, delta_table, …"),
+        _r("source", "where it comes from, as MLflow's JSON"),
+        _c("schema", "MLflow's schema, as JSON"),
+        _c("profile", "MLflow's profile (numbers of rows, …), as JSON"),
+        _c("context", "training, validation, test, …"),
+        Column("tags", "text_map", "tags of this use of it"),
+        _c("snapshot_id", "what was pinned of it; null: its source is nothing that can be pinned"),
+    ),
+    key=("run_id", "name", "digest"),
 )
 
 SNAPSHOTS = Table(
@@ -98,8 +119,8 @@ ARTIFACTS = Table(
     "artifacts",
     "a logged file",
     (
-        _RUN,
-        _r("path", "path inside the run's artifacts"),
+        _r("run_id", "run, or logged model (m-…), that it belongs to"),
+        _r("path", "path inside the artifacts of that run or logged model"),
         Column("size", "int64", "bytes", nullable=False),
         _r("sha256", "hex digest of the content"),
     ),
@@ -154,9 +175,11 @@ EXPERIMENTS_HISTORY = Table(
     (
         _r("experiment_id", "experiment"),
         _r("name", "name, unique among those not deleted"),
-        _r("lifecycle_stage", "active or deleted"),
+        _r("lifecycle_stage", "active, deleted or purged (deleted for good)"),
         Column("created_at", "timestamp", "when it was created, UTC", nullable=False),
         Column("tags", "text_map", "tags"),
+        _c("artifact_location", "where MLflow puts artifacts of its runs; null: into the lake"),
+        Column("last_updated_at", "timestamp", "when it was last changed, UTC; null: when this state was ingested"),
     ),
     key=("experiment_id",),
     unique=True,
@@ -169,8 +192,8 @@ RUNS_HISTORY = Table(
         _RUN,
         _r("experiment_id", "experiment"),
         _c("name", "name for people"),
-        _r("status", "RUNNING, FINISHED, FAILED or KILLED"),
-        _r("lifecycle_stage", "active or deleted"),
+        _r("status", "SCHEDULED, RUNNING, FINISHED, FAILED or KILLED"),
+        _r("lifecycle_stage", "active, deleted or purged (deleted for good)"),
         Column("start_time", "timestamp", "UTC", nullable=False),
         Column("end_time", "timestamp", "UTC; null while it runs"),
         _c("parent_run_id", "run that this one is part of"),
@@ -183,8 +206,54 @@ RUNS_HISTORY = Table(
         _c("environment_id", "Python and installed packages"),
         _c("source_type", "script, module, notebook or console"),
         _c("source_hash", "SHA-256 of the content of the source file"),
+        _c("artifact_uri", "where its artifacts are; null: in the lake"),
     ),
     key=("run_id",),
+)
+
+LOGGED_MODELS_HISTORY = Table(
+    "logged_models_history",
+    "a state of a logged model: files that a run made, not (yet) registered under a name",
+    (
+        _MODEL,
+        _r("experiment_id", "experiment"),
+        _r("name", "name for people; need not be unique"),
+        _r("status", "PENDING, READY or FAILED"),
+        _r("lifecycle_stage", "active, deleted or purged (deleted for good)"),
+        Column("created_at", "timestamp", "when it was created, UTC", nullable=False),
+        Column("last_updated_at", "timestamp", "when it was last changed, UTC", nullable=False),
+        _r("artifact_location", "where its files are"),
+        _c("source_run_id", "run that made it"),
+        _c("model_type", "kind of model: Agent, …; as the logger said"),
+        _c("status_message", "why it has this status"),
+    ),
+    key=("model_id",),
+)
+
+LOGGED_MODEL_PARAMS = Table(
+    "logged_model_params",
+    "a param of a logged model; the first in the order of the lake holds",
+    (_MODEL, _r("key", "name of the param"), _r("value", "as text")),
+    key=("model_id", "key"),
+)
+
+LOGGED_MODEL_TAGS_HISTORY = Table(
+    "logged_model_tags_history",
+    "a tag set on a logged model, or (with a null value) taken off",
+    (_MODEL, _r("key", "name of the tag"), _c("value", "as text; null when the tag was deleted")),
+    key=("model_id", "key"),
+)
+
+RUN_MODELS = Table(
+    "run_models",
+    "the use of a logged model by a run, or its making",
+    (
+        _RUN,
+        _MODEL,
+        _r("direction", "input or output"),
+        Column("step", "int64", "step of the run at which it was made; null for inputs"),
+    ),
+    key=("run_id", "model_id", "direction"),
 )
 
 TAGS_HISTORY = Table(
@@ -239,8 +308,10 @@ REGISTERED_MODELS_HISTORY = Table(
         Column("created_at", "timestamp", "when it was registered, UTC", nullable=False),
         _c("user_id", "who made it"),
         Column("tags", "text_map", "tags"),
+        _REGISTERED,
+        Column("last_updated_at", "timestamp", "when it was last changed, UTC; null: when this state was ingested"),
     ),
-    key=("name",),
+    key=("registered_model_id",),
     unique=True,
 )
 
@@ -251,15 +322,21 @@ MODEL_VERSIONS_HISTORY = Table(
         _r("name", "registered model"),
         Column("version", "int64", "1, 2, 3, … without gaps", nullable=False),
         _c("run_id", "run that made it"),
-        _r("source", "where its files are: artifact:<run>/<path>"),
+        _r("source", "where its files are: artifact:<run or logged model>/<path>, or a URI outside the lake"),
         _r("stage", "None, Staging, Production or Archived"),
         _c("description", "for people"),
         _r("lifecycle_stage", "active or deleted"),
         Column("created_at", "timestamp", "when it was registered, UTC", nullable=False),
         _c("user_id", "who registered it"),
         Column("tags", "text_map", "tags"),
+        _REGISTERED,
+        Column("last_updated_at", "timestamp", "when it was last changed, UTC; null: when this state was ingested"),
+        _c("model_id", "logged model that it is a version of"),
+        _c("source_uri", "source as it was given to MLflow; null: source says it"),
+        _c("storage_location", "URI of its files, resolved when it was registered; null: source says it"),
+        _c("run_link", "link to its run, where that is elsewhere"),
     ),
-    key=("name", "version"),
+    key=("registered_model_id", "version"),
     unique=True,
 )
 
@@ -271,7 +348,8 @@ ALIASES_HISTORY = Table(
         _r("alias", "champion, challenger, …"),
         Column("version", "int64", "version that it names; null when it was deleted"),
         _c("user_id", "who set it or took it off"),
+        _REGISTERED,
     ),
-    key=("name", "alias"),
+    key=("registered_model_id", "alias"),
     unique=True,
 )

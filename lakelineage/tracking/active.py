@@ -42,6 +42,7 @@ class RunState:
     environment_id: str | None = None
     source_type: str | None = None
     source_hash: str | None = None
+    artifact_uri: str | None = None
 
     def row(self) -> Row:
         """As a row of ``runs_history``."""
@@ -181,6 +182,7 @@ class ActiveRun(ArtifactVerbs):
             validate.number(value, f"metric {key!r}"),
             model_id if model_id is None else validate.key(model_id, "model id"),
             dataset if dataset is None else validate.key(dataset, "dataset name"),
+            None,
         )
         self._check_active()
         self._engine.append((Rows("metrics", (row,)),))
@@ -200,7 +202,16 @@ class ActiveRun(ArtifactVerbs):
         model_id = model_id if model_id is None else validate.key(model_id, "model id")
         dataset = dataset if dataset is None else validate.key(dataset, "dataset name")
         rows = tuple(
-            (self.id, validate.key(k, "metric key"), step, at, validate.number(v, f"metric {k!r}"), model_id, dataset)
+            (
+                self.id,
+                validate.key(k, "metric key"),
+                step,
+                at,
+                validate.number(v, f"metric {k!r}"),
+                model_id,
+                dataset,
+                None,
+            )
             for k, v in validate.mapping(metrics, "metrics").items()
         )
         self._check_active()

@@ -12,7 +12,7 @@ from lakelineage.tables import METRICS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_OPTIONAL = ("step", "timestamp", "model_id", "dataset")
+_OPTIONAL = ("step", "timestamp", "model_id", "dataset", "dataset_digest")
 
 
 def microseconds(timestamp: Any) -> int:
@@ -118,6 +118,7 @@ def _checked(run_id: str, table: "pa.Table") -> "pa.RecordBatch":
         "value": table.column("value").cast(pa.float64(), safe=False),
         "model_id": _names(table, "model_id"),
         "dataset": _names(table, "dataset"),
+        "dataset_digest": _names(table, "dataset_digest"),
     }
     for required in ("step", "timestamp", "value"):
         if columns[required].null_count:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from lakelineage.tables import (
     BY_NAME,
     EXPERIMENTS,
+    LOGGED_MODELS,
+    LOGGED_MODELS_HISTORY,
     MODEL_VERSIONS,
     REGISTERED_MODELS,
     RUNS,
@@ -17,8 +19,9 @@ from lakelineage.tables import (
 SOURCES: dict[str, tuple[str, ...]] = {
     EXPERIMENTS.name: ("experiments_history",),
     RUNS.name: ("runs_history", "params", "metrics", "tags_history"),
+    LOGGED_MODELS.name: ("logged_models_history", "logged_model_params", "logged_model_tags_history"),
     REGISTERED_MODELS.name: ("registered_models_history", "aliases_history"),
-    MODEL_VERSIONS.name: ("model_versions_history", "aliases_history"),
+    MODEL_VERSIONS.name: ("model_versions_history", "registered_models_history", "aliases_history"),
 }
 
 _WORD = re.compile(r"\w+")
@@ -37,29 +40,45 @@ SELECT * EXCLUDE (ingested_at, writer, seq), ingested_at AS updated_at FROM expe
 QUALIFY row_number() OVER (PARTITION BY experiment_id ORDER BY {_NEWEST_FIRST}) = 1
 """
 
+#: A registered model keeps its id when it is renamed; rows of older formats have none, and there the name is the id.
+_ID = "coalesce(h.registered_model_id, h.name)"
 _ALIASES = f"""
-SELECT name, alias, version FROM (
-  SELECT name, alias, arg_max(struct_pack(v := version), row({_ORDER})).v AS version FROM aliases_history GROUP BY ALL
+SELECT id, alias, version FROM (
+  SELECT {_ID} AS id, alias, arg_max(struct_pack(v := version), row({_ORDER})).v AS version
+  FROM aliases_history h GROUP BY ALL
 ) WHERE version IS NOT NULL
 """
 
 REGISTERED_MODELS_SQL = f"""
 WITH alias AS ({_ALIASES}),
 aliases AS (
-  SELECT name, map_from_entries(list(struct_pack(k := alias, v := version::VARCHAR) ORDER BY alias)) AS aliases
-  FROM alias GROUP BY name
+  SELECT id, map_from_entries(list(struct_pack(k := alias, v := version::VARCHAR) ORDER BY alias)) AS aliases
+  FROM alias GROUP BY id
 )
-SELECT h.* EXCLUDE (ingested_at, writer, seq), coalesce(a.aliases, MAP {{}}) AS aliases, h.ingested_at AS updated_at
-FROM registered_models_history h LEFT JOIN aliases a USING (name)
-QUALIFY row_number() OVER (PARTITION BY h.name ORDER BY {_NEWEST_FIRST}) = 1
+SELECT h.* EXCLUDE (ingested_at, writer, seq) REPLACE ({_ID} AS registered_model_id),
+  coalesce(a.aliases, MAP {{}}) AS aliases, h.ingested_at AS updated_at
+FROM registered_models_history h LEFT JOIN aliases a ON a.id = {_ID}
+QUALIFY row_number() OVER (PARTITION BY {_ID} ORDER BY {_NEWEST_FIRST}) = 1
 """
 
 MODEL_VERSIONS_SQL = f"""
 WITH alias AS ({_ALIASES}),
-aliases AS (SELECT name, version, list(alias ORDER BY alias) AS aliases FROM alias GROUP BY name, version)
-SELECT h.* EXCLUDE (ingested_at, writer, seq), coalesce(a.aliases, []) AS aliases, h.ingested_at AS updated_at
-FROM model_versions_history h LEFT JOIN aliases a USING (name, version)
-QUALIFY row_number() OVER (PARTITION BY h.name, h.version ORDER BY {_NEWEST_FIRST}) = 1
+aliases AS (SELECT id, version, list(alias ORDER BY alias) AS aliases FROM alias GROUP BY id, version),
+model AS (
+  SELECT {_ID} AS id, name, lifecycle_stage FROM registered_models_history h
+  QUALIFY row_number() OVER (PARTITION BY {_ID} ORDER BY {_NEWEST_FIRST}) = 1
+),
+state AS (
+  SELECT *, {_ID} AS id FROM model_versions_history h
+  QUALIFY row_number() OVER (PARTITION BY {_ID}, h.version ORDER BY {_NEWEST_FIRST}) = 1
+)
+SELECT s.* EXCLUDE (ingested_at, writer, seq, id) REPLACE (
+    coalesce(m.name, s.name) AS name,
+    s.id AS registered_model_id,
+    CASE WHEN m.lifecycle_stage <> 'active' THEN m.lifecycle_stage ELSE s.lifecycle_stage END AS lifecycle_stage
+  ),
+  coalesce(a.aliases, []) AS aliases, s.ingested_at AS updated_at
+FROM state s LEFT JOIN model m USING (id) LEFT JOIN aliases a ON a.id = s.id AND a.version = s.version
 """
 
 
@@ -106,15 +125,33 @@ SELECT unnest(row) FROM (
 )"""
 
 
-def _map_cte(name: str, source: str, pick: str, order: str, chosen: str) -> str:
-    """Key → picked value of each run, keys sorted; a picked null (a deleted tag) is left out."""
+def logged_models_sql() -> str:
+    """SQL of ``logged_models`` from the facts."""
+    own = ", ".join(f"s.{name}" for name in LOGGED_MODELS_HISTORY.names)
+    return f"""
+WITH state AS (
+  SELECT * FROM logged_models_history
+  QUALIFY row_number() OVER (PARTITION BY model_id ORDER BY {_NEWEST_FIRST}) = 1
+),
+{_map_cte("param", "logged_model_params", *_PICKS["params"], of="model_id")},
+{_map_cte("tag", "logged_model_tags_history", *_PICKS["tags_history"], of="model_id")}
+SELECT {own},
+  coalesce(param.entries, MAP {{}}) AS params,
+  coalesce(tag.entries, MAP {{}}) AS tags,
+  greatest(s.ingested_at, param.seen, tag.seen) AS updated_at
+FROM state s LEFT JOIN param USING (model_id) LEFT JOIN tag USING (model_id)
+"""
+
+
+def _map_cte(name: str, source: str, pick: str, order: str, chosen: str = "", of: str = "run_id") -> str:
+    """Key → picked value of each run (or logged model), keys sorted; a picked null (a deleted tag) is left out."""
     return f"""{name} AS (
-  SELECT run_id, map_from_entries(list(struct_pack(k := key, v := picked.v) ORDER BY key)
+  SELECT {of}, map_from_entries(list(struct_pack(k := key, v := picked.v) ORDER BY key)
     FILTER (WHERE picked.v IS NOT NULL)) AS entries, max(seen) AS seen
   FROM (
-    SELECT run_id, key, {pick}(struct_pack(v := value), row({order})) AS picked, max(ingested_at) AS seen
-    FROM {source} {chosen} GROUP BY run_id, key
-  ) GROUP BY run_id
+    SELECT {of}, key, {pick}(struct_pack(v := value), row({order})) AS picked, max(ingested_at) AS seen
+    FROM {source} {chosen} GROUP BY {of}, key
+  ) GROUP BY {of}
 )"""
 
 
@@ -122,6 +159,7 @@ def derived_sql(table: Table) -> str:
     """SQL of a small current table (all but ``runs``)."""
     return {
         EXPERIMENTS.name: EXPERIMENTS_SQL,
+        LOGGED_MODELS.name: logged_models_sql(),
         REGISTERED_MODELS.name: REGISTERED_MODELS_SQL,
         MODEL_VERSIONS.name: MODEL_VERSIONS_SQL,
     }[table.name]

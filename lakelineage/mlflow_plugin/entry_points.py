@@ -1,0 +1,37 @@
+"""What MLflow finds by the entry points of the package.
+
+MLflow imports this module whenever it is imported itself: nothing heavy is imported here before it is asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lakelineage.mlflow_plugin.registry.store import RegistryStore
+    from lakelineage.mlflow_plugin.tracking.store import TrackingStore
+
+
+def tracking_store(store_uri: str, artifact_uri: str | None = None, **_: Any) -> "TrackingStore":
+    """The tracking store of a lake.
+
+    Args:
+        store_uri: ``lakelineage:///absolute/path`` or ``lakelineage+s3://bucket/path``.
+        artifact_uri: where artifacts go; default into the lake.
+
+    Raises:
+        MlflowException: the URI names no place of a lake.
+    """
+    from lakelineage.mlflow_plugin.tracking.store import TrackingStore
+
+    return TrackingStore(store_uri, artifact_uri)
+
+
+def registry_store(store_uri: str, tracking_uri: str | None = None, **_: Any) -> "RegistryStore":
+    """The model registry of a lake.
+
+    Args:
+        store_uri: as of :func:`tracking_store`.
+        tracking_uri: where logged models are looked up.
+    """
+    from lakelineage.mlflow_plugin.registry.store import RegistryStore
+
+    return RegistryStore(store_uri, tracking_uri)

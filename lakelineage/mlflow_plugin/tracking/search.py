@@ -1,0 +1,7 @@
+"""Searching runs."""
+
+from lakelineage.mlflow_plugin.tracking.part import StorePart
+
+
+class SearchPart(StorePart):
+    """Searching runs."""

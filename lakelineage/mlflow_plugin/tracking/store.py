@@ -1,0 +1,76 @@
+"""The tracking store, put together of its parts."""
+
+from mlflow.store.tracking.abstract_store import AbstractStore
+from mlflow.utils.uri import resolve_uri_if_local
+
+from lakelineage.mlflow_plugin import uris
+from lakelineage.mlflow_plugin.errors import speaks_mlflow
+from lakelineage.mlflow_plugin.tracking.experiments import ExperimentsPart
+from lakelineage.mlflow_plugin.tracking.inputs import InputsPart
+from lakelineage.mlflow_plugin.tracking.logged_models import LoggedModelsPart
+from lakelineage.mlflow_plugin.tracking.metrics import MetricsPart
+from lakelineage.mlflow_plugin.tracking.runs import RunsPart
+from lakelineage.mlflow_plugin.tracking.search import SearchPart
+from lakelineage.mlflow_plugin.unsupported import nothing, refusing
+
+#: Pages of the user interface ask for these; a lake has none of what they list.
+_LISTINGS = {
+    "find_completed_sessions": lambda *_, **__: [],
+    "get_active_online_scorers": lambda *_, **__: [],
+    "get_online_scoring_configs": lambda *_, **__: [],
+    "list_budget_policies": nothing,
+    "list_endpoint_bindings": lambda *_, **__: [],
+    "list_endpoint_guardrail_configs": lambda *_, **__: [],
+    "list_gateway_endpoints": lambda *_, **__: [],
+    "list_gateway_guardrails": nothing,
+    "list_gateway_model_definitions": lambda *_, **__: [],
+    "list_label_schemas": nothing,
+    "list_review_queue_items": nothing,
+    "list_review_queues": nothing,
+    "list_scorer_versions": lambda *_, **__: [],
+    "list_scorers": lambda *_, **__: [],
+    "list_scorers_across_experiments": lambda *_, **__: [],
+    "list_secret_infos": lambda *_, **__: [],
+    "query_trace_metrics": nothing,
+    "search_datasets": nothing,
+    "search_issues": nothing,
+    "search_mcp_access_endpoints": nothing,
+    "search_mcp_server_versions": nothing,
+    "search_mcp_servers": nothing,
+    "search_traces": lambda *_, **__: ([], None),
+}
+#: What MLflow's abstract class does for every store, by the methods that we have.
+_SHARED = frozenset(
+    {
+        "end_async_logging",
+        "filter_active_experiment_ids",
+        "flush_async_logging",
+        "log_batch_async",
+        "log_metric_async",
+        "log_param_async",
+        "search_runs",
+        "set_tag_async",
+        "shut_down_async_logging",
+    }
+)
+
+
+@speaks_mlflow
+@refusing(AbstractStore, _LISTINGS, _SHARED)
+class TrackingStore(ExperimentsPart, RunsPart, MetricsPart, SearchPart, InputsPart, LoggedModelsPart, AbstractStore):
+    """MLflow's tracking store over a lake.
+
+    Args:
+        store_uri: ``lakelineage:///absolute/path`` or ``lakelineage+s3://bucket/path``.
+        artifact_uri: where artifacts of new experiments go; default into the lake.
+
+    Raises:
+        MlflowException: the URI names no place of a lake.
+    """
+
+    def __init__(self, store_uri: str, artifact_uri: str | None = None) -> None:
+        self.store_uri = store_uri
+        super().__init__()
+        uris.place(store_uri)
+        self.artifact_root = None if artifact_uri is None else resolve_uri_if_local(artifact_uri)
+        self.ensure_default_experiment()

@@ -120,6 +120,7 @@ class Engine:
         self.settings = load_or_create(self.root, create, protection)
         self.spool = spool_folder(self.root, self.settings)
         self.host_folder = self.spool / _host_name()
+        self.after_append: Callable[[Change], None] = lambda _: None
         self.after_drain: Callable[[Drained], None] = lambda _: None
         self.before_close: Callable[[], None] = lambda: None
         self.store = DeltaStore(self.root, sync=durability == "power")
@@ -187,7 +188,9 @@ class Engine:
     def append(self, change: Change) -> Stamp:
         """Journal a change; durable when it returns, as a whole or not at all. Never touches the Delta engine."""
         self._wrote = True
-        return self.journal.append(change)
+        stamp = self.journal.append(change)
+        self.after_append(change)
+        return stamp
 
     def exclusive(self, table: Table, decide: "Callable[[pa.Table], Sequence[tuple[Any, ...]] | None]") -> Stamp | None:
         """Add rows that depend on all rows there are (unique names, version numbers).

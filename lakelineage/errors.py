@@ -29,6 +29,7 @@
 Each class has a stable ``code`` that programs may branch on (the command line prints it with ``--json``).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -121,9 +122,17 @@ class Conflict(LakelineageError):
 
 
 class ParamConflict(Conflict):
-    """The param already has another value."""
+    """The param already has another value.
+
+    Attributes:
+        conflicts: key → the value that it has, and the one that was given.
+    """
 
     code = "param_conflict"
+
+    def __init__(self, message: str, conflicts: Mapping[str, tuple[str, str]] | None = None) -> None:
+        super().__init__(message)
+        self.conflicts = dict(conflicts or {})
 
 
 class RunFinished(Conflict):

@@ -17,6 +17,7 @@ from lakelineage.run import Run, active_run, begin, resume
 from lakelineage.tracking import ids, start
 from lakelineage.tracking import system_metrics as sampling
 from lakelineage.tracking.experiments import DEFAULT_NAME, Experiments
+from lakelineage.tracking.known import KnownRuns
 from lakelineage.view import LakeAt, LakeView
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Lake(LakeView):
         engine.after_drain = self._maintenance.after_drain
         engine.before_close = self._maintenance.before_close
         self.experiments = Experiments(engine)
+        self.known_runs = KnownRuns(engine)
 
     @property
     def engine(self) -> Engine:

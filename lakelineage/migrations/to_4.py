@@ -20,7 +20,12 @@ _UPDATED = Column("last_updated_at", "timestamp", "when it was last changed, UTC
 _REGISTERED = Column("registered_model_id", "string", "the model, whatever it is named; null: its name is its id")
 
 _METRICS = (Column("dataset_digest", "string", "digest of that input, where a name alone does not tell"),)
-_RUNS = (Column("artifact_uri", "string", "where its artifacts are; null: in the lake"),)
+_RUNS_HISTORY = (Column("artifact_uri", "string", "where its artifacts are; null: in the lake"),)
+_RUNS = (
+    *_RUNS_HISTORY,
+    Column("metric_steps", "integer_map", "metric → step of that value"),
+    Column("metric_timestamps", "integer_map", "metric → when that value was measured: µs since 1970, UTC"),
+)
 _EXPERIMENTS = (
     Column("artifact_location", "string", "where MLflow puts artifacts of its runs; null: into the lake"),
     _UPDATED,
@@ -42,7 +47,7 @@ def upgrade(store: DeltaStore) -> None:
     for table, columns in (
         (EXPERIMENTS_HISTORY, _EXPERIMENTS),
         (EXPERIMENTS, _EXPERIMENTS),
-        (RUNS_HISTORY, _RUNS),
+        (RUNS_HISTORY, _RUNS_HISTORY),
         (RUNS, _RUNS),
         (REGISTERED_MODELS_HISTORY, _MODELS),
         (REGISTERED_MODELS, _MODELS),

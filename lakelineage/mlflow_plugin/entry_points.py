@@ -1,6 +1,7 @@
 """What MLflow finds by the entry points of the package.
 
-MLflow imports this module whenever it is imported itself: nothing heavy is imported here before it is asked for.
+MLflow imports this module whenever it is imported itself: nothing heavy is imported here before it is asked for. The methods that
+the stores lack are added by :func:`lakelineage.mlflow_plugin.unsupported.refusing`, which a type checker cannot see.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ def tracking_store(store_uri: str, artifact_uri: str | None = None, **_: Any) ->
     """
     from lakelineage.mlflow_plugin.tracking.store import TrackingStore
 
-    return TrackingStore(store_uri, artifact_uri)
+    return TrackingStore(store_uri, artifact_uri)  # type: ignore[abstract]
 
 
 def registry_store(store_uri: str, tracking_uri: str | None = None, **_: Any) -> "RegistryStore":
@@ -34,4 +35,4 @@ def registry_store(store_uri: str, tracking_uri: str | None = None, **_: Any) ->
     """
     from lakelineage.mlflow_plugin.registry.store import RegistryStore
 
-    return RegistryStore(store_uri, tracking_uri)
+    return RegistryStore(store_uri, tracking_uri)  # type: ignore[abstract]

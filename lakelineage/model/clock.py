@@ -33,14 +33,34 @@ class HybridClock:
         self._store = store
         self._wall = wall
         self._last = 0
+        self._stored = 0
+        self._foreign = 0
         self._lock = threading.Lock()
 
     def now(self) -> int:
         """A reading later than every earlier one, in microseconds."""
         with self._lock:
-            self._last = max(self._wall(), self._last + 1, self._load() + 1)
+            self._last = max(self._wall(), self._last + 1, self._seen() + 1)
             self._store(self._last)
+            self._stored = self._last
             return self._last
+
+    def foreign(self) -> int:
+        """The reading that the outside made last, as far as is known; 0 if none.
+
+        It changes whenever another process of the host takes a place in the order. Two that do so in the very same
+        microsecond may miss each other.
+        """
+        with self._lock:
+            self._seen()
+            return self._foreign
+
+    def _seen(self) -> int:
+        """What the outside tells. What we did not store ourselves, somebody else did."""
+        reading = self._load()
+        if reading != self._stored:
+            self._foreign = reading
+        return reading
 
     def witness(self, reading: int) -> None:
         """Take note of a reading made elsewhere: all later ones of ours come after it."""

@@ -28,6 +28,8 @@ RUNS = Table(
         Column("metrics", "number_map", "metric → value of the greatest (step, timestamp, order of the lake)"),
         Column("tags", "text_map", "tag → value"),
         _SEEN,
+        Column("metric_steps", "integer_map", "metric → step of that value"),
+        Column("metric_timestamps", "integer_map", "metric → when that value was measured: µs since 1970, UTC"),
     ),
     key=("run_id",),
     is_fact=False,

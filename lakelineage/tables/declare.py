@@ -10,7 +10,7 @@ from lakelineage.errors import InvalidInput
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TypeName = Literal["string", "int64", "double", "bool", "timestamp", "strings", "text_map", "number_map"]
+TypeName = Literal["string", "int64", "double", "bool", "timestamp", "strings", "text_map", "number_map", "integer_map"]
 
 
 def arrow_type(name: TypeName) -> "pa.DataType":
@@ -26,6 +26,7 @@ def arrow_type(name: TypeName) -> "pa.DataType":
         "strings": pa.list_(pa.string()),
         "text_map": pa.map_(pa.string(), pa.string()),
         "number_map": pa.map_(pa.string(), pa.float64()),
+        "integer_map": pa.map_(pa.string(), pa.int64()),
     }
     return types[name]
 

@@ -27,6 +27,8 @@ PROTECTION_TAG = "lakelineage.protection"
 
 #: Experiments by id, in the order in which they were made.
 _States = dict[str, "Experiment"]
+#: Id of an experiment → where MLflow puts artifacts of its runs; None: into the lake.
+ArtifactLocation = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,9 @@ class Experiment:
         name: unique among those not deleted.
         tags: tag → value.
         created_at: when it was created, UTC.
-        lifecycle_stage: active or deleted.
+        lifecycle_stage: active, deleted or purged.
+        artifact_location: where MLflow puts artifacts of its runs; None: into the lake.
+        last_updated_at: when something but its tags was last changed, UTC; None: just now.
     """
 
     id: str
@@ -46,6 +50,8 @@ class Experiment:
     tags: Mapping[str, str] = field(default_factory=dict)
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     lifecycle_stage: str = Lifecycle.ACTIVE
+    artifact_location: str | None = None
+    last_updated_at: datetime | None = None
 
     @property
     def note(self) -> str | None:
@@ -53,8 +59,13 @@ class Experiment:
         return self.tags.get(NOTE_TAG)
 
     @property
+    def is_active(self) -> bool:
+        """Whether it is there."""
+        return self.lifecycle_stage == Lifecycle.ACTIVE
+
+    @property
     def is_deleted(self) -> bool:
-        """Whether it was deleted."""
+        """Whether it was deleted, and can be restored."""
         return self.lifecycle_stage == Lifecycle.DELETED
 
     def row(self) -> Row:
@@ -65,7 +76,16 @@ class Experiment:
             lifecycle_stage=self.lifecycle_stage,
             created_at=microseconds(self.created_at),
             tags=sorted(self.tags.items()),
+            artifact_location=self.artifact_location,
+            last_updated_at=microseconds(self.last_updated_at or datetime.now(UTC)),
         )
+
+    def changed(self, before: "Experiment | None") -> "Experiment":
+        """This state, with the time of its change: tags alone do not count as one, as in MLflow."""
+        if before is None:
+            return replace(self, last_updated_at=self.last_updated_at or self.created_at)
+        only_tags = replace(before, tags=self.tags) == self
+        return self if only_tags else replace(self, last_updated_at=datetime.now(UTC))
 
 
 class ExperimentList:
@@ -127,12 +147,13 @@ class Experiments(ExperimentList):
         self._file = engine.host_folder / "experiments.json"
         self._version: int | None = None
         self._ids: dict[str, str] = {}
+        self._read: tuple[int, _States] | None = None
 
     def id_of(self, name: str) -> str:
         """Id of the experiment of this name; it is created if there is none that is not deleted."""
         name = experiment_names.checked(name)
         known = self._remembered(name)
-        return known if known is not None else self._made(name).id
+        return known if known is not None else self.ensure(name).id
 
     def create(self, name: str, tags: Mapping[str, Any] | None = None, *, protection: str | None = None) -> Experiment:
         """Create an experiment.
@@ -149,13 +170,59 @@ class Experiments(ExperimentList):
         given = dict(tags or {})
         if protection is not None:
             given[PROTECTION_TAG] = checked_protection(protection)
-        name, kept = experiment_names.checked(name), checked_tags(given)
+        return self.add(experiment_names.checked(name), checked_tags(given))
+
+    def add(
+        self,
+        name: str,
+        tags: Mapping[str, str],
+        artifact_location: ArtifactLocation = lambda _: None,
+        *,
+        deleted_too: bool = False,
+    ) -> Experiment:
+        """Create an experiment whose name and tags were checked.
+
+        Args:
+            name: name.
+            tags: tags.
+            artifact_location: id of the experiment → where MLflow puts artifacts of its runs.
+            deleted_too: the names of deleted experiments are taken, too, as in MLflow.
+
+        Raises:
+            AlreadyExists: the name is taken.
+        """
 
         def decide(states: _States) -> Experiment:
-            _refuse_taken(states, name, "choose another name")
-            return Experiment(_next_id(states, name), name, kept)
+            _refuse_taken(states, name, "choose another name", deleted_too)
+            experiment_id = _next_id(states, name)
+            return Experiment(experiment_id, name, tags, artifact_location=artifact_location(experiment_id))
 
         return self._change(decide)
+
+    def states(self) -> Mapping[str, Experiment]:
+        """All experiments by id, deleted ones too, in the order in which they were made.
+
+        What was read is remembered as long as the table's newest version is the same: one ``stat`` on a local disk.
+        """
+        version = self._engine.store.newest_version_on_disk(EXPERIMENTS_HISTORY)
+        if version is None or self._read is None or self._read[0] != version:
+            states = self._states()
+            if version is None:
+                return states
+            self._read = (version, states)
+        return self._read[1]
+
+    def change(
+        self, experiment_id: str, decide: "Callable[[Experiment | None, Mapping[str, Experiment]], Experiment]"
+    ) -> Experiment:
+        """Put an experiment into another state.
+
+        Args:
+            experiment_id: its id.
+            decide: given its state (None: there is none) and all experiments, the state that it is to have; may raise;
+                is asked again after a lost race.
+        """
+        return self._change(lambda states: decide(states.get(experiment_id), states))
 
     def get(self, experiment: str) -> Experiment:
         """An experiment, by name or id.
@@ -163,7 +230,7 @@ class Experiments(ExperimentList):
         Raises:
             ExperimentNotFound: there is none.
         """
-        return _found(self._states(), experiment)
+        return _found(dict(self.states()), experiment)
 
     def rename(self, experiment: str, new_name: str) -> Experiment:
         """Give an experiment another name; its id stays.
@@ -264,16 +331,20 @@ class Experiments(ExperimentList):
 
         return self._change(decide)
 
-    def _made(self, name: str) -> Experiment:
-        """The experiment of this name, made if there is none."""
+    def ensure(self, name: str, artifact_location: ArtifactLocation = lambda _: None) -> Experiment:
+        """The experiment of this (checked) name, made if there is none. See :meth:`add`."""
 
         def decide(states: _States) -> Experiment:
-            return _named(states, name) or Experiment(_next_id(states, name), name)
+            found = _named(states, name)
+            if found is not None:
+                return found
+            experiment_id = _next_id(states, name)
+            return Experiment(experiment_id, name, artifact_location=artifact_location(experiment_id))
 
         return self._change(decide)
 
     def _states(self) -> _States:
-        sql = f"SELECT * FROM {EXPERIMENTS.name} ORDER BY created_at, experiment_id"
+        sql = f"SELECT * FROM {EXPERIMENTS.name} WHERE lifecycle_stage <> 'purged' ORDER BY created_at, experiment_id"
         return {row["experiment_id"]: _of_row(row) for row in self._engine.query(sql).to_pylist()}
 
     def _change(self, decide: Callable[[_States], Experiment]) -> Experiment:
@@ -287,8 +358,10 @@ class Experiments(ExperimentList):
             states.clear()
             states.update({row["experiment_id"]: _of_row(row) for row in history.to_pylist()})
             wanted[:] = [decide(states)]
-            changed = states.get(wanted[0].id) != wanted[0]
+            before = states.get(wanted[0].id)
+            changed = before != wanted[0]
             if changed:
+                wanted[:] = [wanted[0].changed(before)]
                 seen[:] = [newest(EXPERIMENTS_HISTORY)]
             states[wanted[0].id] = wanted[0]
             return [wanted[0].row()] if changed else None
@@ -310,7 +383,7 @@ class Experiments(ExperimentList):
             self._version = None
             return
         self._version = version
-        self._ids = {state.name: state.id for state in states.values() if not state.is_deleted}
+        self._ids = {state.name: state.id for state in states.values() if state.is_active}
         temporary = self._file.with_suffix(f".{os.getpid()}-{threading.get_ident()}.new")
         temporary.write_text(json.dumps({"version": version, "ids": self._ids}))
         os.replace(temporary, self._file)
@@ -343,18 +416,24 @@ class Experiments(ExperimentList):
 
 def _of_row(row: Mapping[str, Any]) -> Experiment:
     return Experiment(
-        row["experiment_id"], row["name"], dict(row["tags"] or ()), row["created_at"], str(row["lifecycle_stage"])
+        row["experiment_id"],
+        row["name"],
+        dict(row["tags"] or ()),
+        row["created_at"],
+        str(row["lifecycle_stage"]),
+        row["artifact_location"],
+        row["last_updated_at"] or row.get("ingested_at") or row["updated_at"],
     )
 
 
 def _named(states: _States, name: str) -> Experiment | None:
-    return next((state for state in states.values() if state.name == name and not state.is_deleted), None)
+    return next((state for state in states.values() if state.name == name and state.is_active), None)
 
 
 def _found(states: _States, name: object) -> Experiment:
     """The experiment of a name, or of an id."""
     found = _named(states, experiment_names.checked(name)) or states.get(str(name))
-    if found is None:
+    if found is None or found.lifecycle_stage == Lifecycle.PURGED:
         raise ExperimentNotFound(f"no experiment is named {name!r}; `lake.experiments.list()` shows those there are")
     return found
 
@@ -379,8 +458,11 @@ def _restorable(states: _States, name: object) -> Experiment:
     return deleted[0] if deleted else _found(states, text)
 
 
-def _refuse_taken(states: _States, name: str, remedy: str) -> None:
+def _refuse_taken(states: _States, name: str, remedy: str, deleted_too: bool = False) -> None:
     taken = _named(states, name)
+    if taken is None and deleted_too:
+        hidden = (s for s in states.values() if s.name == name and s.lifecycle_stage == Lifecycle.DELETED)
+        taken = next(hidden, None)
     if taken is not None:
         raise AlreadyExists(f"an experiment is named {name!r} already (id {taken.id}); {remedy}")
 

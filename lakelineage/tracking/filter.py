@@ -45,8 +45,7 @@ _MAPS = {
 _ATTRIBUTE_PREFIXES = ("", "attributes", "attribute", "attr", "run")
 _DATASET_PREFIXES = ("datasets", "dataset")
 _TYPES: dict[str, Type] = {"timestamp": "time", "bool": "bool"}
-_MAPS_AND_PLACES = ("params", "metrics", "tags", "artifact_uri")
-_OWN = {column.name: column for column in RUNS.columns if column.name not in _MAPS_AND_PLACES}
+_OWN = {c.name: c for c in RUNS.columns if not c.type.endswith("_map") and c.name != "artifact_uri"}
 #: Names that MLflow has besides, and short ones of ours. In any case of letters.
 _ALIASES = {"run_name": "name", "run name": "name", "created": "start_time", "user": "user_id"}
 _EXPERIMENT = ("experiment", "experiment_name")

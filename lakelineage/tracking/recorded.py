@@ -10,7 +10,7 @@ from lakelineage.errors import Conflict, InvalidInput, RunNotFound
 from lakelineage.model import validate
 from lakelineage.model.changes import Row, Rows
 from lakelineage.model.values import Lifecycle, RunStatus
-from lakelineage.tables import TAGS_HISTORY
+from lakelineage.tables import RUNS, TAGS_HISTORY
 from lakelineage.tracking import artifacts, failure, source_view
 from lakelineage.tracking.active import NOTE_TAG, tag_rows
 from lakelineage.tracking.artifact import Artifact
@@ -19,6 +19,9 @@ from lakelineage.tracking.metric_table import microseconds
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+_MAPS = frozenset(column.name for column in RUNS.columns if column.type.endswith("_map"))
 
 
 class RecordedRun:
@@ -35,7 +38,7 @@ class RecordedRun:
     def __init__(self, engine: Reads, run_id: str) -> None:
         run_id = full_id(engine, run_id)
         found = engine.find_run(run_id)
-        if found is None:
+        if found is None or found["lifecycle_stage"] == Lifecycle.PURGED:
             raise RunNotFound(
                 f"no run has the id {run_id}; `lakelineage runs` lists those of the lake {engine.root.uri}"
             )
@@ -155,7 +158,7 @@ class RecordedRun:
     @property
     def attributes(self) -> Mapping[str, Any]:
         """Everything else that ``runs`` tells: experiment, user, host, source, git commit, environment and more."""
-        return {k: v for k, v in self._row.items() if k not in ("params", "metrics", "tags")}
+        return {k: v for k, v in self._row.items() if k not in _MAPS}
 
     def history(self, key: str) -> "pa.Table":
         """All values of a metric: step, timestamp, value; by step, timestamp and the order of the lake."""

@@ -15,15 +15,19 @@ if TYPE_CHECKING:
 
 View = Literal["active", "deleted", "all"]
 #: A run goes with its experiment: deleting an experiment hides its runs, as in MLflow.
-_GONE = (
-    "(r.lifecycle_stage = 'deleted' OR r.experiment_id IN "
-    "(SELECT experiment_id FROM experiments WHERE lifecycle_stage = 'deleted'))"
-)
-_VIEWS: dict[str, str] = {"active": f"NOT {_GONE}", "deleted": _GONE, "all": "TRUE"}
+_OF_EXPERIMENTS = "r.experiment_id IN (SELECT experiment_id FROM experiments WHERE lifecycle_stage"
+_GONE = f"(r.lifecycle_stage <> 'active' OR {_OF_EXPERIMENTS} <> 'active'))"
+_PURGED = f"(r.lifecycle_stage = 'purged' OR {_OF_EXPERIMENTS} = 'purged'))"
+#: View → condition over ``runs`` with the alias ``r``.
+VIEWS: dict[str, str] = {
+    "active": f"NOT {_GONE}",
+    "deleted": f"{_GONE} AND NOT {_PURGED}",
+    "all": f"NOT {_PURGED}",
+}
 
 
 @dataclass(frozen=True)
-class _Search:
+class Search:
     """A question that was checked: it can be asked again for each page.
 
     Attributes:
@@ -58,18 +62,18 @@ class _Search:
 
 def _prepare(
     engine: Reads, filter_: str, experiments: Sequence[str] | str, order_by: Sequence[str], view: str
-) -> _Search:
+) -> Search:
     if view not in get_args(View):
         raise InvalidInput(f"view {view!r} is unknown; choose 'active', 'deleted' or 'all'")
     condition, values = compile_filter(filter_)
     order = compile_order(order_by)
     names = _experiment_names(engine, experiments)
-    condition = f"{_VIEWS[view]} AND {condition}"
+    condition = f"{VIEWS[view]} AND {condition}"
     if names:
         marks = ", ".join("?" * len(names))
         condition += f" AND r.experiment_id IN (SELECT experiment_id FROM experiments WHERE name IN ({marks}))"
     asked = pages.question(engine.settings.lake_id, filter_.strip(), sorted(set(names)), list(order_by), view)
-    return _Search(engine, (condition, [*values, *names]), order, asked)
+    return Search(engine, (condition, [*values, *names]), order, asked)
 
 
 def _experiment_names(engine: Reads, given: Sequence[str] | str) -> list[str]:
@@ -126,7 +130,7 @@ def search_pages(
     return _pages(_prepare(engine, filter, experiments, order_by, view), page_size)
 
 
-def _pages(search: _Search, page_size: int) -> "Iterator[pa.Table]":
+def _pages(search: Search, page_size: int) -> "Iterator[pa.Table]":
     token: str | None = None
     while True:
         page = search.page(page_size, token)

@@ -47,18 +47,22 @@ def new_run(
         source_type=captured.source_type,
         source_hash=main.sha256,
     )
-    rows = tag_rows(state.run_id, tags or {})
-    change = [Rows(RUNS_HISTORY.name, (state.row(),))]
-    if rows:
-        change.append(Rows(TAGS_HISTORY.name, rows))
-    if state.parent_run_id is not None:
-        change.append(Rows(LINEAGE.name, (_parent_edge(state.parent_run_id, state.run_id),)))
-    change += _environment(engine, captured)
+    change = [*begun(state, tag_rows(state.run_id, tags or {})), *environment_rows(engine, captured)]
     code = kept_source.at_start(engine, state.run_id, main)
     engine.append((*change, *(code or ())))
     if code is None:
         kept_source.later(engine, state.run_id, main)
     return state
+
+
+def begun(state: RunState, tags: tuple[Row, ...]) -> list[Rows]:
+    """What begins a run: its state, its tags, and the edge from the run that it is part of."""
+    change = [Rows(RUNS_HISTORY.name, (state.row(),))]
+    if tags:
+        change.append(Rows(TAGS_HISTORY.name, tags))
+    if state.parent_run_id is not None:
+        change.append(Rows(LINEAGE.name, (_parent_edge(state.parent_run_id, state.run_id),)))
+    return change
 
 
 def _parent_edge(parent_run_id: str, run_id: str) -> Row:
@@ -70,7 +74,7 @@ def _parent_edge(parent_run_id: str, run_id: str) -> Row:
     )
 
 
-def _environment(engine: Engine, captured: Captured) -> list[Rows]:
+def environment_rows(engine: Engine, captured: Captured) -> list[Rows]:
     """The environment, once per process and lake: rows of the same id say the same."""
     environment = captured.environment
     if environment.environment_id in engine.known_environments:

@@ -17,7 +17,9 @@ _LONG_LOG = 10_000
 #: Newest commits that are looked at; all that the log has with ``deep``.
 _COMMITS, _ALL = 20, 100_000
 #: What lakelineage itself does to a table.
-_OURS = ("WRITE APPEND", "CREATE TABLE", "OPTIMIZE", "VACUUM", "ADD COLUMN", "MERGE")
+_OURS = ("WRITE APPEND", "CREATE TABLE", "OPTIMIZE", "VACUUM", "ADD COLUMN")
+#: Current tables are published: rows are merged by key, or all of them replaced.
+_PUBLISHING = (*_OURS, "MERGE", "WRITE OVERWRITE")
 _TYPES = {
     "string": '"string"',
     "int64": '"long"',
@@ -95,7 +97,7 @@ def _shape(name: str, table: Table, health: Health) -> Iterator[Finding]:
 
 def _strangers(name: str, table: Table, health: Health) -> Iterator[Finding]:
     """What others did to a table that only lakelineage writes."""
-    allowed = _OURS if not table.is_fact else _OURS[:-1]
+    allowed = _OURS if table.is_fact else _PUBLISHING
     foreign = [
         f"{operation} by {who} (version {version})"
         for version, operation, who in health.operations

@@ -1,7 +1,7 @@
 """Datasets and models that runs use."""
 
-from lakelineage.mlflow_plugin.tracking.part import StorePart
+from lakelineage.mlflow_plugin.tracking.runs import RunsPart
 
 
-class InputsPart(StorePart):
+class InputsPart(RunsPart):
     """Datasets and models that runs use."""

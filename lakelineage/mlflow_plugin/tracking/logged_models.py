@@ -1,7 +1,7 @@
 """Logged models."""
 
-from lakelineage.mlflow_plugin.tracking.part import StorePart
+from lakelineage.mlflow_plugin.tracking.runs import RunsPart
 
 
-class LoggedModelsPart(StorePart):
+class LoggedModelsPart(RunsPart):
     """Logged models."""

@@ -5,11 +5,8 @@ from mlflow.utils.uri import resolve_uri_if_local
 
 from lakelineage.mlflow_plugin import uris
 from lakelineage.mlflow_plugin.errors import speaks_mlflow
-from lakelineage.mlflow_plugin.tracking.experiments import ExperimentsPart
 from lakelineage.mlflow_plugin.tracking.inputs import InputsPart
 from lakelineage.mlflow_plugin.tracking.logged_models import LoggedModelsPart
-from lakelineage.mlflow_plugin.tracking.metrics import MetricsPart
-from lakelineage.mlflow_plugin.tracking.runs import RunsPart
 from lakelineage.mlflow_plugin.tracking.search import SearchPart
 from lakelineage.mlflow_plugin.unsupported import nothing, refusing
 
@@ -57,7 +54,7 @@ _SHARED = frozenset(
 
 @speaks_mlflow
 @refusing(AbstractStore, _LISTINGS, _SHARED)
-class TrackingStore(ExperimentsPart, RunsPart, MetricsPart, SearchPart, InputsPart, LoggedModelsPart, AbstractStore):
+class TrackingStore(InputsPart, LoggedModelsPart, SearchPart, AbstractStore):
     """MLflow's tracking store over a lake.
 
     Args:

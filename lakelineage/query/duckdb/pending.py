@@ -15,8 +15,11 @@ from lakelineage.tables import RUNS
 
 
 def watermark_id(source: str, writer: str) -> str:
-    """Application id under which ``runs`` notes what it holds of a writer's rows in a source."""
-    return f"{source}/{writer}"
+    """Application id under which ``runs`` notes what it holds of a writer's rows in a source.
+
+    It names the format from which on ``runs`` is derived so: rows that were published before are derived anew.
+    """
+    return f"{source}/{writer}/4"
 
 
 #: Seconds after which a note is made anew, so that those of files that are gone do not pile up.

@@ -28,6 +28,7 @@ _TYPES: dict[TypeName, str] = {
     "strings": "VARCHAR[]",
     "text_map": "MAP(VARCHAR, VARCHAR)",
     "number_map": "MAP(VARCHAR, DOUBLE)",
+    "integer_map": "MAP(VARCHAR, BIGINT)",
 }
 
 

@@ -97,13 +97,15 @@ WITH state AS (
   QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY {_NEWEST_FIRST}) = 1
 ),
 {_map_cte("param", place("params"), *_PICKS["params"], chosen)},
-{_map_cte("metric", place("metrics"), *_PICKS["metrics"], chosen)},
+{_metric_cte(place("metrics"), chosen)},
 {_map_cte("tag", place("tags_history"), *_PICKS["tags_history"], chosen)}
 SELECT {own},
   coalesce(param.entries, MAP {{}}) AS params,
   coalesce(metric.entries, MAP {{}}) AS metrics,
   coalesce(tag.entries, MAP {{}}) AS tags,
-  greatest(s.ingested_at, param.seen, metric.seen, tag.seen) AS updated_at
+  greatest(s.ingested_at, param.seen, metric.seen, tag.seen) AS updated_at,
+  coalesce(metric.steps, MAP {{}}) AS metric_steps,
+  coalesce(metric.timestamps, MAP {{}}) AS metric_timestamps
 FROM state s
 LEFT JOIN param USING (run_id) LEFT JOIN metric USING (run_id) LEFT JOIN tag USING (run_id)
 """
@@ -122,6 +124,24 @@ def deciding_sql(source: str, rows: str) -> str:
     return f"""
 SELECT unnest(row) FROM (
   SELECT DISTINCT unnest([{pick}(r, row({order})), arg_max(r, row({_ORDER}))]) AS row FROM ({rows}) r GROUP BY {key}
+)"""
+
+
+def _metric_cte(source: str, chosen: str) -> str:
+    """Key → latest value of each run, its step and its time, keys sorted."""
+    pick, order = _PICKS["metrics"]
+    told = {"entries": "value", "steps": "step", "timestamps": "timestamp"}
+    maps = ", ".join(
+        f"map_from_entries(list(struct_pack(k := key, v := latest.{of}) ORDER BY key)) AS {name}"
+        for name, of in told.items()
+    )
+    return f"""metric AS (
+  SELECT run_id, {maps}, max(seen) AS seen
+  FROM (
+    SELECT run_id, key, max(ingested_at) AS seen,
+      {pick}(struct_pack("value" := value, step := step, "timestamp" := epoch_us(timestamp)), row({order})) AS latest
+    FROM {source} {chosen} GROUP BY run_id, key
+  ) GROUP BY run_id
 )"""
 
 

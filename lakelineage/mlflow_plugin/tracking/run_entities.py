@@ -1,0 +1,100 @@
+"""Runs as MLflow's entities, and back: the one place where columns of a run meet tags of MLflow's."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from mlflow.entities import (
+    DatasetInput,
+    LoggedModelInput,
+    LoggedModelOutput,
+    Metric,
+    Param,
+    Run,
+    RunData,
+    RunInfo,
+    RunInputs,
+    RunOutputs,
+    RunTag,
+)
+from mlflow.utils import mlflow_tags
+
+from lakelineage.tracking.metric_table import microseconds
+
+#: Tag of MLflow's → column of a run. MLflow's client says these things as tags; native runs have the columns alone.
+COLUMNS = {
+    mlflow_tags.MLFLOW_RUN_NAME: "name",
+    mlflow_tags.MLFLOW_USER: "user_id",
+    mlflow_tags.MLFLOW_SOURCE_NAME: "source",
+    mlflow_tags.MLFLOW_GIT_COMMIT: "git_commit",
+    mlflow_tags.MLFLOW_GIT_BRANCH: "git_branch",
+    mlflow_tags.MLFLOW_PARENT_RUN_ID: "parent_run_id",
+}
+#: Kinds of programs, in MLflow's words; a native run tells script, module, notebook or console.
+_SOURCE_TYPES = {"notebook": "NOTEBOOK"}
+
+
+def columns_of(tags: Mapping[str, str]) -> dict[str, Any]:
+    """Columns of a run that its tags tell."""
+    return {column: tags[tag] for tag, column in COLUMNS.items() if tags.get(tag)}
+
+
+def milliseconds(moment: datetime | int | None) -> int | None:
+    """Ms since 1970 UTC, of a moment or of µs."""
+    if moment is None:
+        return None
+    micros = moment if isinstance(moment, int) else microseconds(moment.astimezone(UTC))
+    return micros // 1000
+
+
+def all_tags(row: Mapping[str, Any]) -> dict[str, str]:
+    """Tags of a run: those that were set, and those that its columns say."""
+    tags = {tag: str(row[column]) for tag, column in COLUMNS.items() if row[column] is not None}
+    if row["source_type"] is not None:
+        tags[mlflow_tags.MLFLOW_SOURCE_TYPE] = _SOURCE_TYPES.get(row["source_type"], "LOCAL")
+    return tags | dict(row["tags"])
+
+
+def run_info(row: Mapping[str, Any], artifact_uri: str, lifecycle_stage: str) -> RunInfo:
+    """The part of a run that has neither data nor inputs.
+
+    Args:
+        row: of ``runs``, or of ``runs_history`` with times in µs.
+        artifact_uri: where its artifacts are.
+        lifecycle_stage: a run goes with its experiment.
+    """
+    return RunInfo(
+        run_id=row["run_id"],
+        experiment_id=row["experiment_id"],
+        user_id=row["user_id"] or "",
+        status=str(row["status"]),
+        start_time=milliseconds(row["start_time"]) or 0,
+        end_time=milliseconds(row["end_time"]),
+        lifecycle_stage=lifecycle_stage,
+        artifact_uri=artifact_uri,
+        run_name=row["name"] or "",
+    )
+
+
+def run_data(row: Mapping[str, Any]) -> RunData:
+    """Params, tags and latest metrics of a row of ``runs``."""
+    steps, times = dict(row["metric_steps"] or ()), dict(row["metric_timestamps"] or ())
+    return RunData(
+        metrics=[
+            Metric(key, value, times.get(key, 0) // 1000, steps.get(key, 0), run_id=row["run_id"])
+            for key, value in dict(row["metrics"]).items()
+        ],
+        params=[Param(key, value) for key, value in dict(row["params"]).items()],
+        tags=[RunTag(key, value) for key, value in all_tags(row).items()],
+    )
+
+
+def run(
+    info: RunInfo,
+    data: RunData,
+    datasets: Sequence[DatasetInput] = (),
+    models_in: Sequence[LoggedModelInput] = (),
+    models_out: Sequence[LoggedModelOutput] = (),
+) -> Run:
+    """A whole run."""
+    return Run(info, data, RunInputs(list(datasets), list(models_in)), RunOutputs(list(models_out)))

@@ -1,7 +1,7 @@
 """What MLflow finds by the entry points of the package.
 
-MLflow imports this module whenever it is imported itself: nothing heavy is imported here before it is asked for. The methods that
-the stores lack are added by :func:`lakelineage.mlflow_plugin.unsupported.refusing`, which a type checker cannot see.
+MLflow imports this module whenever it is imported itself: nothing heavy is imported here before it is asked for. The
+methods that the stores lack are added by :mod:`lakelineage.mlflow_plugin.unsupported`, which a type checker cannot see.
 """
 
 from typing import TYPE_CHECKING, Any

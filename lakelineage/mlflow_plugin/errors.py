@@ -29,21 +29,26 @@ def as_mlflow(error: errors.LakelineageError) -> MlflowException:
     return MlflowException(str(error), error_code=code)
 
 
-def speaks_mlflow(cls: _Class) -> _Class:
-    """A class whose methods raise MLflow's errors where they would raise ours."""
-    for base in cls.__mro__:
-        if not base.__module__.startswith("lakelineage."):
-            continue
-        for name, method in list(vars(base).items()):
-            if callable(method) and not name.startswith("__") and not isinstance(method, type):
-                setattr(base, name, _translated(method))
-    return cls
+def speaks_mlflow(abstract: type, *hidden: str) -> Callable[[_Class], _Class]:
+    """A decorator of a class: what MLflow calls raises MLflow's errors where it would raise ours.
+
+    Args:
+        abstract: MLflow's abstract class, which names what is called.
+        hidden: methods that MLflow calls too, and that no abstract class names.
+    """
+
+    def decorate(cls: _Class) -> _Class:
+        called = {"__init__", *hidden, *(name for name in dir(abstract) if not name.startswith("__"))}
+        for name in called:
+            method = getattr(cls, name, None)
+            if callable(method) and str(method.__module__).startswith("lakelineage."):
+                setattr(cls, name, _translated(method))
+        return cls
+
+    return decorate
 
 
 def _translated(method: Callable[..., Any]) -> Callable[..., Any]:
-    if getattr(method, "_speaks_mlflow", False):
-        return method
-
     @wraps(method)
     def translated(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -51,5 +56,4 @@ def _translated(method: Callable[..., Any]) -> Callable[..., Any]:
         except errors.LakelineageError as error:
             raise as_mlflow(error) from error
 
-    translated._speaks_mlflow = True  # type: ignore[attr-defined]
     return translated

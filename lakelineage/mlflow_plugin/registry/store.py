@@ -9,7 +9,7 @@ from lakelineage.mlflow_plugin.unsupported import nothing, refusing
 _LISTINGS = {"list_webhooks": nothing, "list_webhooks_by_event": nothing}
 
 
-@speaks_mlflow
+@speaks_mlflow(AbstractStore)
 @refusing(AbstractStore, _LISTINGS, frozenset())
 class RegistryStore(AbstractStore):
     """MLflow's model registry over a lake.

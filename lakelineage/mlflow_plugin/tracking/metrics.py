@@ -50,7 +50,7 @@ class MetricsPart(RunsPart):
         more = max_results is not None and points.num_rows > max_results
         token = SearchUtils.create_page_token(offset + int(max_results or 0)) if more else None
         page = points.slice(0, max_results) if more else points
-        return PagedList([metric for _, metric in _entities(metric_key, page)], token)
+        return PagedList(_entities(metric_key, page), token)
 
     def get_metric_history_bulk(
         self, run_ids: Sequence[str], metric_key: str, max_results: int
@@ -142,14 +142,15 @@ def _row(run_id: str, metric: Metric, path: str) -> Row:
     )
 
 
-def _entities(key: str, points: "pa.Table") -> "list[tuple[str, Metric]]":
-    """Run id and point, of each row."""
-    columns: list[list[Any]] = [points.column(name).to_pylist() for name in ("run_id", "value", "timestamp", "step")]
+def _entities(key: str, points: "pa.Table") -> list[Metric]:
+    """A point of each row."""
+    columns: list[list[Any]] = [points.column(name).to_pylist() for name in ("value", "timestamp", "step", "run_id")]
     return [
-        (run_id, Metric(key, value, timestamp, step, run_id=run_id))
-        for run_id, value, timestamp, step in zip(*columns, strict=True)
+        Metric(key, value, timestamp, step, None, None, None, run_id)
+        for value, timestamp, step, run_id in zip(*columns, strict=True)
     ]
 
 
 def _with_runs(key: str, points: "pa.Table") -> list[MetricWithRunId]:
-    return [MetricWithRunId(metric, run_id) for run_id, metric in _entities(key, points)]
+    run_ids = points.column("run_id").to_pylist()
+    return [MetricWithRunId(metric, run_id) for metric, run_id in zip(_entities(key, points), run_ids, strict=True)]

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import (
     DatasetInput,
@@ -20,6 +21,9 @@ from mlflow.entities import (
 from mlflow.utils import mlflow_tags
 
 from lakelineage.tracking.metric_table import microseconds
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: Tag of MLflow's → column of a run. MLflow's client says these things as tags; native runs have the columns alone.
 COLUMNS = {
@@ -53,6 +57,34 @@ def all_tags(row: Mapping[str, Any]) -> dict[str, str]:
     if row["source_type"] is not None:
         tags[mlflow_tags.MLFLOW_SOURCE_TYPE] = _SOURCE_TYPES.get(row["source_type"], "LOCAL")
     return tags | dict(row["tags"])
+
+
+def rows_of(runs: "pa.Table") -> list[dict[str, Any]]:
+    """Rows of ``runs`` as values of Python: times as µs, maps as dictionaries. Much faster than Arrow's own way."""
+    import pyarrow as pa
+
+    columns: dict[str, list[Any]] = {}
+    for name in runs.column_names:
+        column = runs.column(name).combine_chunks()
+        if pa.types.is_map(column.type):
+            columns[name] = _dictionaries(column)
+        elif pa.types.is_timestamp(column.type):
+            columns[name] = column.cast(pa.int64()).to_pylist()
+        else:
+            columns[name] = column.to_pylist()
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _dictionaries(maps: "pa.MapArray") -> list[dict[str, Any]]:
+    """A dictionary for each map; an empty one for null."""
+    if not len(maps):
+        return []
+    ends = maps.offsets.to_pylist()
+    start, length = ends[0], ends[-1] - ends[0]
+    keys, values = (part.slice(start, length).to_pylist() for part in (maps.keys, maps.items))
+    return [
+        dict(zip(keys[a - start : b - start], values[a - start : b - start], strict=True)) for a, b in pairwise(ends)
+    ]
 
 
 def run_info(row: Mapping[str, Any], artifact_uri: str, lifecycle_stage: str) -> RunInfo:

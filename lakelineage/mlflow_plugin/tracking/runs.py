@@ -1,7 +1,7 @@
 """Runs: their states, params and tags."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from lakelineage.model.values import Lifecycle, RunStatus
 from lakelineage.tables import METRICS, PARAMS, RUNS_HISTORY, TAGS_HISTORY
 from lakelineage.tracking import start
 from lakelineage.tracking.active import RunState
+from lakelineage.tracking.experiments import Experiment
 from lakelineage.tracking.known import KnownRun
 
 _REWRITTEN = "Changing param values is not allowed. "
@@ -70,9 +71,14 @@ class RunsPart(ExperimentsPart):
         row = {**asdict(state), "tags": kept, "params": {}, "metrics": {}, "metric_steps": {}, "metric_timestamps": {}}
         return run_entities.run(self.info_of(row), run_entities.run_data(row))
 
-    def info_of(self, row: dict[str, Any]) -> RunInfo:
-        """Info of a row of ``runs`` or of a state: a run goes with its experiment."""
-        experiment = self.lake.experiments.states().get(row["experiment_id"])
+    def info_of(self, row: dict[str, Any], experiments: Mapping[str, Experiment] | None = None) -> RunInfo:
+        """Info of a row of ``runs`` or of a state: a run goes with its experiment.
+
+        Args:
+            row: see :func:`run_entities.run_info`.
+            experiments: those there are, by id, if the caller has just looked.
+        """
+        experiment = (experiments or self.lake.experiments.states()).get(row["experiment_id"])
         gone = row["lifecycle_stage"] != Lifecycle.ACTIVE or experiment is None or not experiment.is_active
         stage = LifecycleStage.DELETED if gone else LifecycleStage.ACTIVE
         return run_entities.run_info(row, row["artifact_uri"] or f"{self.lake_artifacts}/{row['run_id']}", stage)

@@ -51,13 +51,15 @@ class SearchPart(MetricsPart):
         values = [value for _, bound in conditions for value in bound]
         asked = pages.question(self.engine.settings.lake_id, filter_string, sorted(ids), order_by, run_view_type)
         page = Search(self.engine, (sql, values), Order(terms), asked).page(max_results, page_token or None)
-        rows = page.to_pylist()
-        links = self.links_of([row["run_id"] for row in rows])
-        return [self._found(row, *links[row["run_id"]]) for row in rows], pages.next_page_token(page)
-
-    def _found(self, row: dict[str, Any], datasets: Any, _models_in: Any, models_out: Any) -> Run:
-        """A run as a search tells it: as in MLflow, without the models that it used."""
-        return run_entities.run(self.info_of(row), run_entities.run_data(row), datasets, (), models_out)
+        rows = run_entities.rows_of(page)
+        links, experiments = self.links_of([row["run_id"] for row in rows]), self.lake.experiments.states()
+        runs = []
+        for row in rows:  # as in MLflow, a search does not tell the models that a run used
+            datasets, _, made = links[row["run_id"]]
+            runs.append(
+                run_entities.run(self.info_of(row, experiments), run_entities.run_data(row), datasets, (), made)
+            )
+        return runs, pages.next_page_token(page)
 
 
 def _condition(parsed: dict[str, Any], lake_artifacts: str) -> Piece:

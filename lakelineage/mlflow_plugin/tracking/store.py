@@ -50,9 +50,22 @@ _SHARED = frozenset(
         "shut_down_async_logging",
     }
 )
+#: What MLflow calls and declares nowhere.
+HIDDEN = (
+    "_get_deleted_logged_models",
+    "_get_deleted_runs",
+    "_hard_delete_experiment",
+    "_hard_delete_logged_model",
+    "_hard_delete_run",
+    "_search_datasets",
+    "delete_tag",
+    "get_max_step_for_metric",
+    "get_metric_history_bulk",
+    "log_logged_model_params",
+)
 
 
-@speaks_mlflow
+@speaks_mlflow(AbstractStore, *HIDDEN)
 @refusing(AbstractStore, _LISTINGS, _SHARED)
 class TrackingStore(InputsPart, LoggedModelsPart, SearchPart, AbstractStore):
     """MLflow's tracking store over a lake.

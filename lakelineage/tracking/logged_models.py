@@ -85,6 +85,11 @@ def new_model_id() -> str:
     return f"m-{new_id()}"
 
 
+def is_model_id(owner: str) -> bool:
+    """Whether the owner of artifacts is a logged model, not a run."""
+    return owner.startswith("m-")
+
+
 def node_of(model_id: str, artifact_location: str | None = None) -> Node:
     """The node of a logged model: of its files, if a run has them among its own, else of its id."""
     root, _, place = (artifact_location or "").partition("/")

@@ -91,6 +91,9 @@ class Reads(Protocol):
     def find_run(self, run_id: str) -> dict[str, Any] | None:
         """The row of ``runs`` of one run: column → value of Python, times in UTC. None if there is no such run."""
 
+    def has_rows(self, table: Table) -> bool:
+        """Whether a table of facts has any rows, of whatever time; costs less than a query."""
+
 
 class Engine:
     """An open lake.
@@ -278,6 +281,10 @@ class Engine:
         """The row of ``runs`` of one run; None if there is no such run."""
         return self.reader.find_run(run_id)
 
+    def has_rows(self, table: Table) -> bool:
+        """Whether a table of facts has any rows."""
+        return self.reader.has_rows(table)
+
     def at(self, moment: int) -> "Past":
         """The lake as it was at a moment, for reading.
 
@@ -367,6 +374,7 @@ class Past:
         self.query = reader.query
         self.select_runs = reader.select_runs
         self.find_run = reader.find_run
+        self.has_rows = reader.has_rows
         self.close = reader.close
 
 

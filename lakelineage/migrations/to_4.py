@@ -4,6 +4,7 @@ from lakelineage.store import faults
 from lakelineage.store.delta import DeltaStore
 from lakelineage.tables import (
     ALIASES_HISTORY,
+    ARTIFACTS,
     EXPERIMENTS,
     EXPERIMENTS_HISTORY,
     METRICS,
@@ -20,6 +21,7 @@ _UPDATED = Column("last_updated_at", "timestamp", "when it was last changed, UTC
 _REGISTERED = Column("registered_model_id", "string", "the model, whatever it is named; null: its name is its id")
 
 _METRICS = (Column("dataset_digest", "string", "digest of that input, where a name alone does not tell"),)
+_ARTIFACTS = (Column("deleted", "bool", "whether this row tells that the file was deleted; null: it was logged"),)
 _RUNS_HISTORY = (Column("artifact_uri", "string", "where its artifacts are; null: in the lake"),)
 _RUNS = (
     *_RUNS_HISTORY,
@@ -41,10 +43,11 @@ _VERSIONS = (
 
 
 def upgrade(store: DeltaStore) -> None:
-    """Append the columns to metrics, experiments, runs and the registry."""
+    """Append the columns to metrics, artifacts, experiments, runs and the registry."""
     store.add_columns(METRICS, _METRICS)
     faults.reach("upgrade.between_tables")
     for table, columns in (
+        (ARTIFACTS, _ARTIFACTS),
         (EXPERIMENTS_HISTORY, _EXPERIMENTS),
         (EXPERIMENTS, _EXPERIMENTS),
         (RUNS_HISTORY, _RUNS_HISTORY),

@@ -7,6 +7,7 @@ methods that the stores lack are added by :mod:`lakelineage.mlflow_plugin.unsupp
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lakelineage.mlflow_plugin.artifact_repository import LakeArtifactRepository
     from lakelineage.mlflow_plugin.registry.store import RegistryStore
     from lakelineage.mlflow_plugin.tracking.store import TrackingStore
 
@@ -36,3 +37,18 @@ def registry_store(store_uri: str, tracking_uri: str | None = None, **_: Any) ->
     from lakelineage.mlflow_plugin.registry.store import RegistryStore
 
     return RegistryStore(store_uri, tracking_uri)  # type: ignore[abstract]
+
+
+def artifact_repository(
+    artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None
+) -> "LakeArtifactRepository":
+    """The artifacts of a run or logged model that are in a lake.
+
+    Args:
+        artifact_uri: ``<URI of a lake>/artifacts/<run or logged model>[/<path>]``, or the lake.
+        tracking_uri: not needed.
+        registry_uri: not needed.
+    """
+    from lakelineage.mlflow_plugin.artifact_repository import LakeArtifactRepository
+
+    return LakeArtifactRepository(artifact_uri, tracking_uri, registry_uri)

@@ -33,6 +33,22 @@ def opened(uri: str) -> "Lake":
         return lake
 
 
+def exists(uri: str) -> bool:
+    """Whether there is a lake at a URI of MLflow's.
+
+    Raises:
+        InvalidInput: the URI can name no place of a lake.
+        StorageFailed: its store cannot be asked.
+    """
+    from lakelineage.store.root import Root
+
+    place = uris.place(uri)
+    with _lock:
+        if place in _open:
+            return True
+    return Root(place, _storage_options()).exists("lake.json")
+
+
 def _storage_options() -> dict[str, str]:
     given: dict[str, str] = json.loads(os.environ.get("LAKELINEAGE_STORAGE_OPTIONS") or "{}")
     return given

@@ -17,8 +17,8 @@ class Node:
 
     Attributes:
         kind: what it is.
-        name: table id, run id, model name, or (artifact) run id, or (column) dataset.
-        part: version (dataset, model), path (artifact) or column name; None for a run, or for any version.
+        name: table id, run id, model name, or (artifact) id of a run or logged model, or (column) dataset.
+        part: version (dataset, model), path (artifact) or column name; None for a run, a logged model, or any version.
     """
 
     kind: Kind
@@ -47,9 +47,9 @@ def model(name: str, version: int | None = None) -> Node:
     return Node("model", name, None if version is None else str(version))
 
 
-def artifact(run_id: str, path: str) -> Node:
-    """A file or folder that a run logged."""
-    return Node("artifact", run_id, path)
+def artifact(owner: str, path: str = "") -> Node:
+    """A file or folder of a run or logged model (or, without a path, all files of a logged model: itself)."""
+    return Node("artifact", owner, path or None)
 
 
 def parse(text: str) -> Node:
@@ -69,7 +69,8 @@ def parse(text: str) -> Node:
     if not separator:
         return Node(known, unquote(rest))
     if separator == "/":
-        name, found, part = rest.partition(separator)
+        name, _, part = rest.partition(separator)
+        found = part
     else:
         name, found, part = rest.rpartition(separator)
         if not found:

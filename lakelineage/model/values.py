@@ -24,6 +24,14 @@ class RunStatus(StrEnum):
         return self not in (RunStatus.SCHEDULED, RunStatus.RUNNING)
 
 
+class ModelStatus(StrEnum):
+    """State of a logged model; the names are MLflow's."""
+
+    PENDING = "PENDING"
+    READY = "READY"
+    FAILED = "FAILED"
+
+
 class Lifecycle(StrEnum):
     """Deleting is a tombstone: the history stays. What is purged cannot be restored, and no verb shows it."""
 

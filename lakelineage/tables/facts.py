@@ -123,6 +123,7 @@ ARTIFACTS = Table(
         _r("path", "path inside the artifacts of that run or logged model"),
         Column("size", "int64", "bytes", nullable=False),
         _r("sha256", "hex digest of the content"),
+        Column("deleted", "bool", "whether this row tells that the file was deleted; null: it was logged"),
     ),
     key=("run_id", "path"),
 )
@@ -222,7 +223,7 @@ LOGGED_MODELS_HISTORY = Table(
         _r("lifecycle_stage", "active, deleted or purged (deleted for good)"),
         Column("created_at", "timestamp", "when it was created, UTC", nullable=False),
         Column("last_updated_at", "timestamp", "when it was last changed, UTC", nullable=False),
-        _r("artifact_location", "where its files are"),
+        _r("artifact_location", "where its files are: a path in the lake, or a URI elsewhere"),
         _c("source_run_id", "run that made it"),
         _c("model_type", "kind of model: Agent, …; as the logger said"),
         _c("status_message", "why it has this status"),

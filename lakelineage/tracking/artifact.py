@@ -40,11 +40,11 @@ class Artifact:
     @cached_property
     def _recorded(self) -> tuple[int, str]:
         found = self._engine.query(
-            "SELECT size, sha256 FROM artifacts WHERE run_id = ? AND path = ? "
+            "SELECT size, sha256, deleted FROM artifacts WHERE run_id = ? AND path = ? "
             "ORDER BY ingested_at DESC, writer DESC, seq DESC LIMIT 1",
             [self.run_id, self.path],
         ).to_pylist()
-        if not found:
+        if not found or found[0]["deleted"]:
             raise ArtifactNotFound(
                 f"run {self.run_id} has no artifact {self.path!r}; `lakelineage artifacts {self.run_id}` lists those "
                 "it has"

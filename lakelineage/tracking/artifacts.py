@@ -1,4 +1,4 @@
-"""Files that runs log."""
+"""Files that runs log, and those of logged models."""
 
 import hashlib
 from collections.abc import Iterable
@@ -12,6 +12,7 @@ from lakelineage.model.changes import Rows
 from lakelineage.model.values import Relation
 from lakelineage.tables import ARTIFACTS, LINEAGE
 from lakelineage.tracking.artifact import Artifact
+from lakelineage.tracking.logged_models import is_model_id
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,21 +21,27 @@ if TYPE_CHECKING:
 MODEL_FILE = "MLmodel"
 
 
-def folder(run_id: str) -> str:
-    """Where a run's artifacts are in the lake."""
-    return f"artifacts/{run_id}"
+def folder(owner: str) -> str:
+    """Where the artifacts of a run or logged model are in the lake."""
+    return f"artifacts/{owner}"
 
 
-def keep_files(engine: Engine, run_id: str, files: Iterable[tuple[Path, str]]) -> None:
+def keep_files(engine: Engine, owner: str, files: Iterable[tuple[Path, str]], *, into_models: bool = False) -> None:
     """Copy files into the lake and then record them: a recorded artifact is always there.
 
     Args:
         engine: the open lake.
-        run_id: run.
+        owner: run or logged model.
         files: local file and (checked) path inside the artifacts.
+        into_models: write below a logged model too, as MLflow does while it makes one.
+
+    Raises:
+        AlreadyExists: a path is below a logged model.
+        InvalidInput: a file cannot be read.
     """
     files = list(files)
-    refuse_models(engine, run_id, [path for _, path in files])
+    if not into_models:
+        refuse_models(engine, owner, [path for _, path in files])
     kept = []
     for source, path in files:
         try:
@@ -42,9 +49,9 @@ def keep_files(engine: Engine, run_id: str, files: Iterable[tuple[Path, str]]) -
                 digest = hashlib.file_digest(content, "sha256").hexdigest()
         except OSError as error:
             raise InvalidInput(f"artifact {str(source)!r} cannot be read: {error}") from error
-        engine.root.upload(source, f"{folder(run_id)}/{path}")
+        engine.root.upload(source, f"{folder(owner)}/{path}")
         kept.append((path, source.stat().st_size, digest))
-    _record(engine, run_id, kept)
+    _record(engine, owner, kept)
 
 
 def keep_bytes(engine: Engine, run_id: str, data: bytes, path: str) -> None:
@@ -66,24 +73,50 @@ def refuse_models(engine: Engine, run_id: str, paths: Iterable[str]) -> None:
             raise AlreadyExists(f"{parent!r} is a model that run {run_id} logged; choose another artifact path")
 
 
-def _record(engine: Engine, run_id: str, kept: list[tuple[str, int, str]]) -> None:
+def _record(engine: Engine, owner: str, kept: list[tuple[str, int, str]]) -> None:
     if not kept:
         return
-    source = str(nodes.run(run_id))
-    rows = tuple(ARTIFACTS.row(run_id=run_id, path=path, size=size, sha256=digest) for path, size, digest in kept)
-    edges = tuple(
-        LINEAGE.row(source=source, target=str(nodes.artifact(run_id, path)), relation=Relation.GENERATED, run_id=run_id)
-        for path, _, _ in kept
-    )
-    engine.append((Rows(ARTIFACTS.name, rows), Rows(LINEAGE.name, edges)))
+    rows = tuple(ARTIFACTS.row(run_id=owner, path=path, size=size, sha256=digest) for path, size, digest in kept)
+    change = [Rows(ARTIFACTS.name, rows)]
+    if not is_model_id(owner):  # the node of a logged model stands for all its files
+        source = str(nodes.run(owner))
+        targets = [str(nodes.artifact(owner, path)) for path, _, _ in kept]
+        edges = (
+            LINEAGE.row(source=source, target=target, relation=Relation.GENERATED, run_id=owner) for target in targets
+        )
+        change.append(Rows(LINEAGE.name, tuple(edges)))
+    engine.append(tuple(change))
 
 
-#: The newest of each path.
-_NEWEST = "QUALIFY row_number() OVER (PARTITION BY path ORDER BY ingested_at DESC, writer DESC, seq DESC) = 1"
+def delete(engine: Engine, owner: str, path: str | None = None) -> int:
+    """Delete an artifact, all below a folder of them, or (without a path) all. The history tells what there was.
+
+    Returns:
+        How many files; those of a call that died between are found by ``lakelineage doctor``.
+    """
+    inside = _inside(path)
+    found = [row for row in listing(engine, owner).to_pylist() if _below(row["path"], inside)]
+    if found:
+        rows = tuple(ARTIFACTS.row(run_id=owner, **row, deleted=True) for row in found)
+        engine.append((Rows(ARTIFACTS.name, rows),))
+    for row in found:
+        engine.root.remove(f"{folder(owner)}/{row['path']}")
+    return len(found)
+
+
+def _below(path: str, inside: str) -> bool:
+    return not inside or path == inside or path.startswith(f"{inside}/")
+
+
+#: The newest of each path, unless it says that the file was deleted.
+_NEWEST = (
+    "QUALIFY row_number() OVER (PARTITION BY path ORDER BY ingested_at DESC, writer DESC, seq DESC) = 1 "
+    "AND deleted IS NOT TRUE"
+)
 
 
 def listing(engine: Reads, run_id: str) -> "pa.Table":
-    """Artifacts of a run: path, size in bytes, sha256; the newest of each path, by path."""
+    """Artifacts of a run or logged model: path, size in bytes, sha256; the newest of each path, by path."""
     return engine.query(f"SELECT path, size, sha256 FROM artifacts WHERE run_id = ? {_NEWEST} ORDER BY path", [run_id])
 
 
@@ -133,11 +166,7 @@ def download(engine: Reads, run_id: str, path: str | None, target: Path) -> Path
         LakeDamaged: a file is gone or is not what was logged; those before it are copied.
     """
     inside = _inside(path)
-    found = [
-        row
-        for row in listing(engine, run_id).to_pylist()
-        if not inside or row["path"] == inside or row["path"].startswith(f"{inside}/")
-    ]
+    found = [row for row in listing(engine, run_id).to_pylist() if _below(row["path"], inside)]
     if inside and not found:
         raise _not_found(run_id, inside)
     for row in found:

@@ -19,6 +19,7 @@ _SHA256_DIGITS = 64
 _NEWEST = """
 SELECT run_id, path, size, sha256 FROM artifacts
 QUALIFY row_number() OVER (PARTITION BY run_id, path ORDER BY ingested_at DESC, writer DESC, seq DESC) = 1
+AND deleted IS NOT TRUE
 """
 
 

@@ -134,6 +134,13 @@ class DuckDBReader:
         with self._lock:
             return self._steadily(answer)
 
+    def has_rows(self, table: Table) -> bool:
+        """Whether a table of facts has any rows. See :class:`lakelineage.engine.Reads`."""
+        with self._lock:
+            self._journal.poll()
+            snapshot = self._store.snapshot(table, self._journal.writers(table))
+            return bool(snapshot.files) or self._journal.rows(table, snapshot.covered).num_rows > 0
+
     def _rows_at(self, places: "pa.Table") -> "pa.Table":
         """Rows by (part, id), in the order given."""
         wanted: dict[int, list[int]] = {}

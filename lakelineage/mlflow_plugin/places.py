@@ -10,6 +10,8 @@ import os
 import re
 from dataclasses import dataclass
 
+from mlflow.utils.uri import resolve_uri_if_local
+
 from lakelineage.errors import InvalidInput
 from lakelineage.mlflow_plugin import lakes, uris
 
@@ -89,7 +91,7 @@ def location_of(lake_uri: str, uri: str) -> str:
     if uris.is_lake(uri):
         lake, place = split(uri)
         return place.location if place is not None and uris.place(lake) == uris.place(lake_uri) else uri
-    if uri.startswith(_PROXY) and _serves(lake_uri):
+    if uri.startswith(_PROXY) and serves(lake_uri):
         place = of_served(re.sub(r"^mlflow-artifacts:(//[^/]*)?", "", uri))
         return uri if place is None else place.location
     return uri
@@ -106,14 +108,36 @@ def artifact_uri_of(lake_uri: str, experiment_id: str, location: str) -> str:
     place = of_location(location)
     if place is None:
         return location
-    if not _serves(lake_uri):
+    if not serves(lake_uri):
         return f"{uris.of_place(uris.place(lake_uri))}/{location}"
     kind = "models/" if place.owner.startswith("m-") else ""
     served = f"{experiment_id}/{kind}{place.owner}/{FOLDER}"
     return "/".join(filter(None, (os.environ[_ROOT].rstrip("/"), served, place.path)))
 
 
-def _serves(lake_uri: str) -> bool:
+def experiment_uri_of(lake_uri: str, experiment_id: str) -> str:
+    """The artifact location of an experiment whose artifacts go into the lake, as MLflow's clients get it."""
+    if serves(lake_uri):
+        return f"{os.environ[_ROOT].rstrip('/')}/{experiment_id}"
+    return f"{uris.of_place(uris.place(lake_uri))}/{FOLDER}"
+
+
+def root_of(lake_uri: str, artifact_uri: str | None) -> str | None:
+    """Where artifacts of new experiments go, given what MLflow says; None: into the lake.
+
+    Args:
+        lake_uri: of the lake, as MLflow writes it.
+        artifact_uri: default artifact root; None: MLflow says nothing.
+    """
+    if artifact_uri is None or (artifact_uri.startswith(_PROXY) and serves(lake_uri)):
+        return None
+    if uris.is_lake(artifact_uri) and uris.place(artifact_uri).removesuffix(f"/{FOLDER}") == uris.place(lake_uri):
+        return None
+    root: str = resolve_uri_if_local(artifact_uri)
+    return root
+
+
+def serves(lake_uri: str) -> bool:
     """Whether this is a process of an MLflow server that hands out the artifacts of the lake itself."""
     destination = os.environ.get(_DESTINATION, "")
     if not (os.environ.get(_ROOT, "").startswith(_PROXY) and uris.is_lake(destination)):

@@ -15,7 +15,7 @@ from lakelineage.tables import METRICS
 
 
 def log(engine: Engine, step: int) -> None:
-    engine.append((Rows(METRICS.name, (("r", "k", step, 0, 0.0, None, None),)),))
+    engine.append((Rows(METRICS.name, (("r", "k", step, 0, 0.0, None, None, None),)),))
 
 
 def committed(engine: Engine) -> int:

@@ -38,7 +38,7 @@ class Moment:
         self.folders = [base / "a", base / "b"]
         self._child, self._parent = (Journal(f, "process", lambda size: None) for f in self.folders)
         for journal in (self._child, self._parent):  # so that both lanes have a segment from the beginning
-            journal.append((Rows(METRICS.name, ((RUN, "earlier", 0, 0, 0.0, None, None),)),))
+            journal.append((Rows(METRICS.name, ((RUN, "earlier", 0, 0, 0.0, None, None, None),)),))
         self._left = at
 
     def __call__(self) -> None:

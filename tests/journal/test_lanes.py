@@ -28,14 +28,14 @@ from lakelineage.model.changes import Rows
 from pathlib import Path
 journal = Journal(Path(sys.argv[1]), "process", lambda size: None)
 for number in range(int(sys.argv[2])):
-    row = ("r", sys.argv[3], number, 0, 0.0, None, None)
+    row = ("r", sys.argv[3], number, 0, 0.0, None, None, None)
     print(journal.append((Rows("metrics", (row,)),)).writer, flush=True)
 sys.stdin.read()
 """
 
 
 def change(key: str, step: int = 0) -> Change:
-    return (Rows(METRICS.name, (("r", key, step, 0, 0.0, None, None),)),)
+    return (Rows(METRICS.name, (("r", key, step, 0, 0.0, None, None, None),)),)
 
 
 def die(process: "subprocess.Popen[str]") -> None:

@@ -21,7 +21,7 @@ RUN = "0" * 31 + "a"
 
 
 def metric(number: int) -> tuple[Any, ...]:
-    return (RUN, f"k{number}", number, number * 1_000, number / 3, None, None)
+    return (RUN, f"k{number}", number, number * 1_000, number / 3, None, None, None)
 
 
 def rows(*numbers: int) -> Rows:
@@ -93,6 +93,7 @@ _row = st.tuples(
     st.floats(),
     st.none() | _text,
     st.none(),
+    st.none() | _text,
 )
 _rows = st.lists(_row, min_size=1, max_size=5)
 

@@ -19,6 +19,7 @@ from mlflow.utils import validation
 from mlflow.utils.uri import append_to_uri_path, resolve_uri_if_local
 
 from lakelineage.errors import AlreadyExists
+from lakelineage.mlflow_plugin import places
 from lakelineage.mlflow_plugin.tracking import experiment_search
 from lakelineage.mlflow_plugin.tracking.part import StorePart
 from lakelineage.model.values import Lifecycle
@@ -180,7 +181,7 @@ class ExperimentsPart(StorePart):
         return MlflowExperiment(
             experiment_id=found.id,
             name=found.name,
-            artifact_location=found.artifact_location or self.lake_artifacts,
+            artifact_location=found.artifact_location or places.experiment_uri_of(self.store_uri, found.id),
             lifecycle_stage=str(found.lifecycle_stage),
             tags=[ExperimentTag(key, value) for key, value in found.tags.items()],
             creation_time=microseconds(found.created_at) // 1000,

@@ -15,7 +15,8 @@ from mlflow.utils.name_utils import _generate_random_name
 from mlflow.utils.uri import append_to_uri_path
 
 from lakelineage.errors import ParamConflict, RunNotFound
-from lakelineage.mlflow_plugin.tracking import run_entities
+from lakelineage.mlflow_plugin import places
+from lakelineage.mlflow_plugin.tracking import model_links, run_entities
 from lakelineage.mlflow_plugin.tracking.experiments import ExperimentsPart
 from lakelineage.mlflow_plugin.tracking.surroundings import surroundings
 from lakelineage.model.changes import Change, Row, Rows
@@ -81,7 +82,11 @@ class RunsPart(ExperimentsPart):
         experiment = (experiments or self.lake.experiments.states()).get(row["experiment_id"])
         gone = row["lifecycle_stage"] != Lifecycle.ACTIVE or experiment is None or not experiment.is_active
         stage = LifecycleStage.DELETED if gone else LifecycleStage.ACTIVE
-        return run_entities.run_info(row, row["artifact_uri"] or f"{self.lake_artifacts}/{row['run_id']}", stage)
+        uri = row["artifact_uri"]
+        if uri is None:
+            location = f"{places.FOLDER}/{row['run_id']}"
+            uri = places.artifact_uri_of(self.store_uri, row["experiment_id"], location)
+        return run_entities.run_info(row, uri, stage)
 
     def known(self, run_id: str) -> KnownRun:
         """A run, deleted or not.
@@ -150,7 +155,8 @@ class RunsPart(ExperimentsPart):
 
     def links_of(self, run_ids: Sequence[str]) -> dict[str, tuple[Any, Any, Any]]:
         """Run id → datasets that it used, models that it used, models that it made."""
-        return dict.fromkeys(run_ids, ((), (), ()))
+        models = model_links.links_of(self.engine, run_ids)
+        return {run_id: ((), *models[run_id]) for run_id in run_ids}
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run; it can be restored."""

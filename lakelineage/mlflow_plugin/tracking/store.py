@@ -1,9 +1,8 @@
 """The tracking store, put together of its parts."""
 
 from mlflow.store.tracking.abstract_store import AbstractStore
-from mlflow.utils.uri import resolve_uri_if_local
 
-from lakelineage.mlflow_plugin import uris
+from lakelineage.mlflow_plugin import places, uris
 from lakelineage.mlflow_plugin.errors import speaks_mlflow
 from lakelineage.mlflow_plugin.tracking.inputs import InputsPart
 from lakelineage.mlflow_plugin.tracking.logged_models import LoggedModelsPart
@@ -82,5 +81,5 @@ class TrackingStore(InputsPart, LoggedModelsPart, SearchPart, AbstractStore):
         self.store_uri = store_uri
         super().__init__()
         uris.place(store_uri)
-        self.artifact_root = None if artifact_uri is None else resolve_uri_if_local(artifact_uri)
+        self.artifact_root = places.root_of(store_uri, artifact_uri)
         self.ensure_default_experiment()

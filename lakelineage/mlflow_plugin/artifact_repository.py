@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _PAUSES = (0.02, 0.1, 0.5)
 
 
-@speaks_mlflow
+@speaks_mlflow(ArtifactRepository)
 class LakeArtifactRepository(ArtifactRepository):
     """Artifacts that are in a lake. What is logged at a path replaces what was there, as in MLflow's own repositories.
 

@@ -268,6 +268,10 @@ class Engine:
         """Answer SQL over all tables, fresh to the last row of this host."""
         return self.reader.query(sql, params)
 
+    def holds(self, *tables: Table) -> bool:
+        """Whether one of some tables of facts may have rows; quick where none ever had any."""
+        return self.reader.holds(*tables)
+
     def select_runs(
         self, where: str, params: Sequence[Any], order: str, limit: int | None = None, told: Sequence[str] = ()
     ) -> "pa.Table":

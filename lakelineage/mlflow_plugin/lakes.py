@@ -29,11 +29,12 @@ def opened(uri: str) -> "Lake":
     with _lock:
         lake = _open.get(place)
         if lake is None or lake.engine.closed:
-            lake = _open[place] = open_lake(place, _storage_options())
+            lake = _open[place] = open_lake(place, storage_options())
         return lake
 
 
-def _storage_options() -> dict[str, str]:
+def storage_options() -> dict[str, str]:
+    """What the environment says of object stores."""
     given: dict[str, str] = json.loads(os.environ.get("LAKELINEAGE_STORAGE_OPTIONS") or "{}")
     return given
 

@@ -91,6 +91,9 @@ class Reads(Protocol):
     def find_run(self, run_id: str) -> dict[str, Any] | None:
         """The row of ``runs`` of one run: column → value of Python, times in UTC. None if there is no such run."""
 
+    def has_rows(self, table: Table) -> bool:
+        """Whether a table of facts has any rows, of whatever time; costs less than a query."""
+
 
 class Engine:
     """An open lake.
@@ -268,10 +271,6 @@ class Engine:
         """Answer SQL over all tables, fresh to the last row of this host."""
         return self.reader.query(sql, params)
 
-    def holds(self, *tables: Table) -> bool:
-        """Whether one of some tables of facts may have rows; quick where none ever had any."""
-        return self.reader.holds(*tables)
-
     def select_runs(
         self, where: str, params: Sequence[Any], order: str, limit: int | None = None, told: Sequence[str] = ()
     ) -> "pa.Table":
@@ -281,6 +280,10 @@ class Engine:
     def find_run(self, run_id: str) -> dict[str, Any] | None:
         """The row of ``runs`` of one run; None if there is no such run."""
         return self.reader.find_run(run_id)
+
+    def has_rows(self, table: Table) -> bool:
+        """Whether a table of facts has any rows."""
+        return self.reader.has_rows(table)
 
     def at(self, moment: int) -> "Past":
         """The lake as it was at a moment, for reading.
@@ -371,6 +374,7 @@ class Past:
         self.query = reader.query
         self.select_runs = reader.select_runs
         self.find_run = reader.find_run
+        self.has_rows = reader.has_rows
         self.close = reader.close
 
 

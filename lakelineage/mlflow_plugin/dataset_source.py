@@ -35,6 +35,8 @@ class DeltaSource(DatasetSource):
         version: Delta version, from 0; None: the newest when a run logs it.
         table_id: id in the table's metadata: tells it from another that is made at the same place later.
         snapshot_id: of the pin, if it was pinned before.
+        columns: that :meth:`load` gives if nothing else is said; None: all.
+        where: rows that it gives then, as a SQL condition; None: all.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class DeltaSource(DatasetSource):
         version: int | None = None,
         table_id: str | None = None,
         snapshot_id: str | None = None,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
     ) -> None:
         from lakelineage.store.source import absolute
 
@@ -50,6 +54,8 @@ class DeltaSource(DatasetSource):
         self._version = version
         self.table_id = table_id
         self.snapshot_id = snapshot_id
+        self.columns = None if columns is None else tuple(columns)
+        self.where = where
 
     @property
     def path(self) -> str:
@@ -80,8 +86,8 @@ class DeltaSource(DatasetSource):
 
         Args:
             output_format: ``pandas``, ``polars`` or ``arrow``.
-            columns: names; default all.
-            where: rows, as a SQL condition; default all.
+            columns: names; default those of the source.
+            where: rows, as a SQL condition; default those of the source.
 
         Raises:
             MlflowException: there is no such table or version any more, or the arguments cannot be understood.
@@ -106,7 +112,8 @@ class DeltaSource(DatasetSource):
     @classmethod
     def _resolve(cls, raw_source: Any) -> "DeltaSource":
         if _is_snapshot(raw_source):
-            return cls(raw_source.table_uri, raw_source.version, raw_source.table_id, raw_source.id)
+            found = raw_source
+            return cls(found.table_uri, found.version, found.table_id, found.id, found.columns, found.where)
         from lakelineage.store import source
 
         if _is_table(raw_source):
@@ -124,6 +131,8 @@ class DeltaSource(DatasetSource):
             "version": self._version,
             "table_id": self.table_id,
             "snapshot_id": self.snapshot_id,
+            "columns": None if self.columns is None else list(self.columns),
+            "where": self.where,
         }
         return {key: value for key, value in told.items() if value is not None}
 
@@ -135,6 +144,8 @@ class DeltaSource(DatasetSource):
             source_dict.get("version"),
             source_dict.get("table_id"),
             source_dict.get("snapshot_id"),
+            source_dict.get("columns"),
+            source_dict.get("where"),
         )
 
 
@@ -145,7 +156,9 @@ def rows_of(table: DeltaSource, output_format: Format, columns: Sequence[str] | 
     if output_format not in ("pandas", "polars", "arrow"):
         raise InvalidInput(f"output_format {output_format!r} is unknown; choose 'pandas', 'polars' or 'arrow'")
     found = _pinned(table) or _unpinned(table)
-    return getattr(found, f"to_{output_format}")(columns, where)
+    return getattr(found, f"to_{output_format}")(
+        table.columns if columns is None else columns, table.where if where is None else where
+    )
 
 
 def _pinned(table: DeltaSource) -> "Snapshot | None":

@@ -6,7 +6,7 @@ import pytest
 
 import lakelineage as ll
 from lakelineage.errors import ExperimentNotFound, InvalidQuery, SnapshotNotFound
-from lakelineage.tables import BY_NAME, METRICS, PARAMS
+from lakelineage.tables import BY_NAME
 
 
 @pytest.mark.parametrize("name", sorted(BY_NAME))
@@ -14,16 +14,6 @@ def test_every_table_can_be_asked_from_the_first_moment_on(lake: ll.Lake, name: 
     answer = lake.sql(f"select * from {name}")
     assert answer.num_rows == 0
     assert answer.schema.names == BY_NAME[name].schema.names
-
-
-def test_a_table_that_never_had_rows_is_told_without_a_question(lake: ll.Lake) -> None:
-    assert not lake.engine.holds(PARAMS, METRICS)
-    with lake.start_run() as run:
-        run.log_metric("a", 1.0)
-    assert lake.engine.holds(PARAMS, METRICS), "in the journal"
-    lake.flush()
-    assert lake.engine.holds(METRICS), "in the table"
-    assert not lake.engine.holds(PARAMS)
 
 
 @pytest.mark.parametrize(

@@ -96,13 +96,6 @@ class DuckDBReader:
 
             return self._steadily(answer)
 
-    def holds(self, *tables: Table) -> bool:
-        """Whether one of some tables of facts may have rows. Much quicker than asking, where none ever had any."""
-        forks.guard()
-        with self._lock:
-            self._journal.poll()
-            return any(self._journal.writers(table) or self._store.snapshot(table).version >= 0 for table in tables)
-
     def select_runs(
         self, where: str, params: Params, order: str, limit: int | None = None, told: Sequence[str] = ()
     ) -> "pa.Table":
@@ -140,6 +133,13 @@ class DuckDBReader:
 
         with self._lock:
             return self._steadily(answer)
+
+    def has_rows(self, table: Table) -> bool:
+        """Whether a table of facts has any rows. See :class:`lakelineage.engine.Reads`."""
+        with self._lock:
+            self._journal.poll()
+            snapshot = self._store.snapshot(table, self._journal.writers(table))
+            return bool(snapshot.files) or self._journal.rows(table, snapshot.covered).num_rows > 0
 
     def _rows_at(self, places: "pa.Table") -> "pa.Table":
         """Rows by (part, id), in the order given."""

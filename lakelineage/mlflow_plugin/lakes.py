@@ -29,7 +29,7 @@ def opened(uri: str) -> "Lake":
     with _lock:
         lake = _open.get(place)
         if lake is None or lake.engine.closed:
-            lake = _open[place] = open_lake(place, _storage_options())
+            lake = _open[place] = open_lake(place, storage_options())
         return lake
 
 
@@ -46,10 +46,11 @@ def exists(uri: str) -> bool:
     with _lock:
         if place in _open:
             return True
-    return Root(place, _storage_options()).exists("lake.json")
+    return Root(place, storage_options()).exists("lake.json")
 
 
-def _storage_options() -> dict[str, str]:
+def storage_options() -> dict[str, str]:
+    """What the environment says of object stores."""
     given: dict[str, str] = json.loads(os.environ.get("LAKELINEAGE_STORAGE_OPTIONS") or "{}")
     return given
 

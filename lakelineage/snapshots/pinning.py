@@ -2,7 +2,7 @@
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -127,6 +127,8 @@ def use(
     protection: str | None = None,
     until: Until | None = None,
     progress: Progress = None,
+    other_names: Sequence[str] = (),
+    also: Callable[[Snapshot], Change] = lambda _: (),
 ) -> Snapshot:
     """Pin a source as an input of a run. Arguments and errors are those of :func:`pin`, and some more.
 
@@ -143,6 +145,8 @@ def use(
         protection: see :func:`pin`; by default that of the run's experiment comes before the lake's.
         until: see :func:`pin`.
         progress: see :func:`pin`.
+        other_names: names to take, in this order, where the run already uses something else by the first.
+        also: told the snapshot, gives rows to record in the same change.
 
     Raises:
         Conflict: the run already uses something else by this name. Using the same again changes nothing.
@@ -156,23 +160,40 @@ def use(
         with _knowledge(engine) as known:
             if run_id not in known.inputs:
                 known.inputs[run_id] = dict(records.inputs_of(engine, run_id))
-            earlier = known.inputs[run_id].get(str(named.name))
-            if earlier is not None:
-                return _again(earlier, named, run_id)
-            pinned = records.pin_row(named, run_id, ready.retention)
-            engine.append((*ready.rows, *records.use_rows(named, run_id), pinned))
-            known.note(named)
-            known.inputs[run_id][str(named.name)] = named
-        ready.remember()
+            named, used_already = _free(known.inputs[run_id], named, other_names, run_id)
+            rows = also(named)
+            if not used_already:
+                pinned = records.pin_row(named, run_id, ready.retention)
+                rows = (*ready.rows, *records.use_rows(named, run_id), pinned, *rows)
+            if rows:
+                engine.append(rows)
+            if not used_already:
+                known.note(named)
+                known.inputs[run_id][str(named.name)] = named
+        if not used_already:
+            ready.remember()
     return named
 
 
-def _again(earlier: Snapshot, now: Snapshot, run_id: str) -> Snapshot:
+def forget_inputs(engine: "Engine", run_id: str) -> None:
+    """Look anew at what a run uses, the next time: another process may have added to it."""
+    with _knowledge(engine) as known:
+        known.inputs.pop(run_id, None)
+
+
+def _free(
+    used: Mapping[str, Snapshot], now: Snapshot, other_names: Sequence[str], run_id: str
+) -> tuple[Snapshot, bool]:
+    """The snapshot by the first name that nothing else has; and whether the run uses it by that already."""
+
     def what(snapshot: Snapshot) -> tuple[Any, ...]:
         return snapshot.id, snapshot.context, snapshot.columns, snapshot.where
 
-    if what(earlier) == what(now):
-        return now
+    for name in (str(now.name), *other_names):
+        earlier = used.get(name)
+        if earlier is None or what(earlier) == what(now):
+            return replace(now, name=name), earlier is not None
+    earlier = used[str(now.name)]
     raise Conflict(
         f"run {run_id} already uses {now.name!r} as version {earlier.version} of {earlier.table_uri} "
         f"({earlier.context}, columns {earlier.columns}, where {earlier.where!r}); give this input another name="

@@ -324,6 +324,23 @@ def of_version(engine: "Reads", head: VersionHead) -> Snapshot | None:
     return find(engine, found[0]["snapshot_id"]) if found else None
 
 
+def newest_of(engine: "Reads", uri: str, version: int, table_id: str | None = None) -> Snapshot | None:
+    """The snapshot of a version of the table at a place that was pinned last; None if the lake has none.
+
+    Args:
+        engine: the lake.
+        uri: absolute path without a trailing slash, or object-store URI.
+        version: Delta version.
+        table_id: of the table that was there; None: whichever was.
+    """
+    found = engine.query(
+        "select snapshot_id from snapshots where table_uri = $uri and version = $version "
+        "and ($table is null or table_id = $table) order by ingested_at desc, writer desc, seq desc limit 1",
+        {"uri": uri, "version": version, "table": table_id},
+    ).to_pylist()
+    return find(engine, found[0]["snapshot_id"]) if found else None
+
+
 class Inputs(Mapping[str, Snapshot]):
     """What a run used, by name, in the order of use; read-only.
 

@@ -23,7 +23,7 @@ _NULL_SIGNS = ("IS NULL", "IS NOT NULL")
 _DATASETS = """
 SELECT run_id, name, digest, context FROM datasets
 UNION ALL
-SELECT i.run_id, i.name, left(i.snapshot_id, 36), i.context FROM inputs i
+SELECT i.run_id, i.name, i.snapshot_id, i.context FROM inputs i
 WHERE NOT EXISTS (SELECT 1 FROM datasets d WHERE d.run_id = i.run_id AND d.snapshot_id = i.snapshot_id)
 """
 

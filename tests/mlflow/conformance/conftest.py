@@ -82,7 +82,11 @@ class Side:
         """A new run's id. What is given: name, start, user, tags, params, metrics (dicts), status, end, deleted."""
         tags = [RunTag(key, value) for key, value in given.get("tags", {}).items()]
         made = self.tracking.create_run(
-            experiment or self.experiment(), given.get("user", "ada"), given.get("start", 1_000), tags, given.get("name")
+            experiment or self.experiment(),
+            given.get("user", "ada"),
+            given.get("start", 1_000),
+            tags,
+            given.get("name"),
         )
         run_id = self.keep(made.info.run_id, "run")
         metrics = [Metric(key, value, 1, 0) for key, value in given.get("metrics", {}).items()]
@@ -252,15 +256,12 @@ def pages() -> Callable[..., list[Any]]:
     """``pages(search)``: everything that ``search(page_token=…)`` gives, page by page; the last has no token."""
 
     def walk(search: Callable[..., Any], size: int) -> list[Any]:
-        found, token = [], None
-        for number in itertools.count():
-            page = search(page_token=token)
-            assert len(page) == size or not page.token, f"page {number} has {len(page)} of {size}"
+        page = search(page_token=None)
+        found = list(page)
+        while page.token:
+            assert len(page) == size
+            page = search(page_token=page.token)
             found.extend(page)
-            token = page.token
-            if not token:
-                return found
+        return found
 
     return walk
-
-

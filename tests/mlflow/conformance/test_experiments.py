@@ -12,7 +12,7 @@ from mlflow.utils.time import get_current_time_millis
 
 Refuses = Callable[..., str]
 MISSING, TAKEN, INVALID = "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_PARAMETER_VALUE"
-NAMES = ["x", " spaces around ", "a/b/c", "日本語 🌊", "it's \"quoted\" `so`", "100% _sure", "-", "new\nline", "é" * 500]
+NAMES = ["x", " spaces around ", "a/b/c", "日本語 🌊", 'it\'s "quoted" `so`', "100% _sure", "-", "new\nline", "é" * 500]
 
 
 def test_an_empty_store_has_the_default_experiment(alone: Any) -> None:
@@ -196,7 +196,13 @@ def test_a_deleted_experiment_takes_nothing(refuses: Refuses) -> None:
 def test_tags_are_set_written_over_and_deleted(side: Any) -> None:
     made = side.experiment(tags={"a": "1"})
     updated = side.tracking.get_experiment(made).last_update_time
-    for key, value in (("a", "2"), ("b", "日本"), ("c.d/e f-g:h", ""), ("long", "v" * 20_000), ("mlflow.note.content", "# x")):
+    for key, value in (
+        ("a", "2"),
+        ("b", "日本"),
+        ("c.d/e f-g:h", ""),
+        ("long", "v" * 20_000),
+        ("mlflow.note.content", "# x"),
+    ):
         side.tracking.set_experiment_tag(made, ExperimentTag(key, value))
     found = side.tracking.get_experiment(made)
     assert found.tags == {"a": "2", "b": "日本", "c.d/e f-g:h": "", "long": "v" * 20_000, "mlflow.note.content": "# x"}
@@ -209,7 +215,16 @@ def test_tags_are_set_written_over_and_deleted(side: Any) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [(None, "v"), ("", "v"), ("a" * 251, "v"), ("a", "v" * 20_001), ("a;b", "v"), ("/a", "v"), ("a/../b", "v"), ("./a", "v")],
+    [
+        (None, "v"),
+        ("", "v"),
+        ("a" * 251, "v"),
+        ("a", "v" * 20_001),
+        ("a;b", "v"),
+        ("/a", "v"),
+        ("a/../b", "v"),
+        ("./a", "v"),
+    ],
     ids=range(8),
 )
 def test_tags_that_break_the_rules_are_refused(refuses: Refuses, key: Any, value: Any) -> None:
@@ -236,7 +251,9 @@ def test_an_artifact_location_of_ones_own_is_kept(side: Any, tmp_path: Path, mon
 
 
 def test_an_artifact_location_has_a_limit(refuses: Refuses) -> None:
-    refuses(lambda side: side.tracking.create_experiment(side.unique(), artifact_location="s3://" + "x" * 3_000), INVALID)
+    refuses(
+        lambda side: side.tracking.create_experiment(side.unique(), artifact_location="s3://" + "x" * 3_000), INVALID
+    )
 
 
 def test_of_many_threads_one_makes_the_experiment(side: Any) -> None:

@@ -6,7 +6,17 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from benchmarks import diff_costs, flat_costs, growth, logging_costs, page, pinning_costs, reading_costs, search_costs
+from benchmarks import (
+    diff_costs,
+    flat_costs,
+    growth,
+    logging_costs,
+    mlflow_costs,
+    page,
+    pinning_costs,
+    reading_costs,
+    search_costs,
+)
 from benchmarks.measure import Report
 
 #: small proves that everything runs; full is what claims are made from.
@@ -53,6 +63,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="mlflow")  # the peer's notices are not part of the results
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         logging_costs.imports(report)
+        mlflow_costs.imports(report)
         for number, act in enumerate(
             (
                 lambda folder: logging_costs.one_metric(report, folder, size["times"]),
@@ -62,6 +73,8 @@ def main() -> None:
                 lambda folder: flat_costs.many_small_flushes(report, folder, size["flat_points"], size["flushes"]),
                 lambda folder: pinning_costs.many_files(report, folder, size["files"], times=3),
                 lambda folder: diff_costs.one_of_twenty_files(report, folder, size["rows"], times=7),
+                lambda folder: mlflow_costs.logging(report, folder, size["times"]),
+                lambda folder: mlflow_costs.histories(report, folder),
                 lambda folder: searching(report, folder, size),
                 lambda folder: reading_costs.reading(report, folder, size["pinned"], times=9),
             )
@@ -84,6 +97,8 @@ def searching(report: Report, folder: Path, size: dict[str, Any]) -> None:
     search_costs.logging_beside_many(report, folder, size["many"], times=5)
     search_costs.histories(report, folder, size["long"])
     search_costs.mlflow_by_size(report, folder, size["peer"])
+    mlflow_costs.by_size(report, folder, size["peer"])
+    mlflow_costs.first_page(report, folder, size["many"])
     growth.grows_slower(report)
 
 

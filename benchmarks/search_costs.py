@@ -129,13 +129,13 @@ def mlflow_by_size(report: Report, folder: Path, sizes: list[int]) -> None:
                 with sqlite3.connect(folder / f"mlflow-{runs}.db") as database:
                     database.execute("ANALYZE")
             for name, act in asked.items():
-                value, store = _patiently(act) * 1e3, f"MLflow {state}"
+                value, store = patiently(act) * 1e3, f"MLflow {state}"
                 report.add(
                     Figure(f"{store}: {name}, {runs:,} runs", value, "ms", runs=runs, question=name, store=store)
                 )
 
 
-def _patiently(act: Callable[[int], object]) -> float:
+def patiently(act: Callable[[int], object]) -> float:
     """Median seconds of five calls, or of one if that is slow."""
     begun = time.perf_counter()
     act(0)

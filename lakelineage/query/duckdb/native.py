@@ -39,7 +39,8 @@ class NativeCache:
 
     def path(self, file: DataFile) -> Path:
         """Where the copy of a data file is, once it is made."""
-        return self._folder / (sha256(file.path.encode()).hexdigest()[:32] + ".duckdb")
+        made_of = f"{file.path}\n{declaration(RUNS)}"  # a copy of another format's columns is another copy
+        return self._folder / (sha256(made_of.encode()).hexdigest()[:32] + ".duckdb")
 
     def make(self, file: DataFile, source: str) -> bool:
         """Copy a data file, newest runs first; says whether there is a copy now.

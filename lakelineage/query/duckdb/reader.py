@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lakelineage.errors import InvalidQuery, StorageFailed
+from lakelineage.query.duckdb.flat import FlatColumns, Key
 from lakelineage.query.duckdb.fresh import CHANGED, FRESH, FreshRuns
 from lakelineage.query.duckdb.native import NativeCache
 from lakelineage.query.duckdb.pending import Pending
@@ -29,7 +30,6 @@ _CURRENT_NAMES = {table.name for table in CURRENT}
 _FEW = 2_000
 #: Runs that a publish writes at a time.
 _SLICE = 50_000
-_FOUND = f"{INTERNAL}.found"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,9 @@ class DuckDBReader:
         self._pending = Pending(self._session, store, self._fetch, cache.folder("writers"))
         self._seen: dict[str, object] = {}
         self._fresh = FreshRuns(self._session, self._fetch, as_of)
+        self._flat = FlatColumns(self._session)
         self._parts: list[Part] = []
+        self._chosen = ""
 
     def query(self, sql: str, params: Params = ()) -> "pa.Table":
         """Run one SQL statement.
@@ -108,7 +110,9 @@ class DuckDBReader:
             self._refresh({RUNS.name} | named_in(where))
             if limit is None or limit > _FEW or not all(part.native for part in self._parts):
                 return self._session.run(f"SELECT r.*{also} FROM runs r {tail}", params)
-            places = self._session.run(f"SELECT part, id{also} FROM {_FOUND} r {tail}", params)
+            keys = self._flat.chosen((where, order, *told), self._parts)
+            asked = self._flat.rewritten(f"SELECT part, id{also} FROM ({self._found(keys)}) r {tail}", keys)
+            places = self._session.run(asked, params)
             rows = self._rows_at(places)
             for name in places.column_names[2:]:
                 rows = rows.append_column(name, places.column(name))
@@ -229,14 +233,23 @@ class DuckDBReader:
             later = f"WHERE updated_at > make_timestamptz({self._as_of})"
             scans += [f"SELECT run_id FROM {part.relation} {later}" for part in self._parts]
         self._fresh.derive(" UNION ".join(scans), snapshots, _journaled)
-        chosen = "" if self._fresh.changed == frozenset() else f" WHERE run_id NOT IN (SELECT run_id FROM {CHANGED})"
+        unchanged = self._fresh.changed == frozenset()
+        self._chosen = "" if unchanged else f" WHERE run_id NOT IN (SELECT run_id FROM {CHANGED})"
         columns = _columns(RUNS)
-        relations = [(i, part.relation, chosen) for i, part in enumerate(self._parts)] + [(-1, FRESH, "")]
-        rows = (f"SELECT {columns} FROM {relation}{where}" for _, relation, where in relations)
+        relations = [(part.relation, self._chosen) for part in self._parts] + [(FRESH, "")]
+        rows = (f"SELECT {columns} FROM {relation}{where}" for relation, where in relations)
         self._session.define(RUNS.name, " UNION ALL ".join(rows))
-        if all(part.native for part in self._parts):
-            found = (f"SELECT {i} AS part, rowid AS id, {columns} FROM {rel}{where}" for i, rel, where in relations)
-            self._session.define(_FOUND, " UNION ALL ".join(found))
+
+    def _found(self, keys: Sequence[Key]) -> str:
+        """Rows of ``runs`` with where they are, and with plain columns for some keys of maps."""
+        columns = ", ".join(f'p."{column.name}"' for column in RUNS.all_columns)
+        scans = []
+        for i, part in enumerate(self._parts):
+            beside, joins = self._flat.beside(part, keys)
+            rows = f"{part.relation} p{joins}{self._chosen}"
+            scans.append(f"SELECT {i} AS part, p.rowid AS id, {columns}{beside} FROM {rows}")
+        scans.append(f"SELECT -1 AS part, p.rowid AS id, {columns}{self._flat.from_maps(keys)} FROM {FRESH} p")
+        return " UNION ALL ".join(scans)
 
     def unpublished_runs(self, after: str = "", limit: int | None = None) -> Unpublished:
         """What a publish of ``runs`` has to write: from Delta tables alone, so that every engine agrees with it.
@@ -290,6 +303,7 @@ class DuckDBReader:
             self._session.close()
             self._published.forget()
             self._fresh.forget()
+            self._flat.forget()
             self._parts = []
             self._seen.clear()
 

@@ -364,7 +364,7 @@ class Lake(LakeView):
         return Models(self._engine)
 
     def load_model(self, uri: str) -> Any:
-        """A model ready to predict, by ``models:/name/3``, ``models:/name@alias`` or ``runs:/id/path``."""
+        """A model ready to predict, by ``models:/name/3``, ``models:/name@alias``, ``models:/m-…``, ``runs:/id/x``."""
         from lakelineage.inference import models
 
         return models.load_model(self._engine, uri)
@@ -385,7 +385,8 @@ class Lake(LakeView):
         """Score a table in batches of bounded memory, as one commit of the output.
 
         Args:
-            model: ``models:/name@alias``, ``models:/name/3``, ``runs:/<run id>/<path>``, a version or a logged model.
+            model: ``models:/name@alias``, ``models:/name/3``, ``models:/m-…`` (a logged model's id),
+                ``runs:/<run id>/<path>``, a version or a logged model.
             input: Delta table (path or URI), snapshot, or anything that :meth:`Run.use` takes.
             output: path or URI of a Delta table; made if it is not there.
             version: of the input; default the newest.

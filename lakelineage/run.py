@@ -11,6 +11,8 @@ from lakelineage.tracking.active import ActiveRun
 from lakelineage.tracking.recorded import RecordedRun
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from lakelineage.engine import Engine
     from lakelineage.inference.models import LoggedModel
     from lakelineage.snapshots import Snapshot
@@ -181,6 +183,15 @@ class PastRun(RecordedRun):
         from lakelineage import snapshots
 
         return snapshots.inputs_of(self._engine, self.id)
+
+    @property
+    def logged_models(self) -> "pa.Table":
+        """Models that it logged and that are not deleted, the oldest first: rows of the table ``logged_models``."""
+        return self._engine.query(
+            "SELECT * FROM logged_models WHERE source_run_id = ? AND lifecycle_stage = 'active' "
+            "ORDER BY created_at, model_id",
+            [self.id],
+        )
 
     def _repr_html_(self) -> str:
         from lakelineage.display import things

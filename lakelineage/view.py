@@ -243,7 +243,7 @@ class LakeView:
 
         Args:
             node: ``dataset:<path or id>[@version]``, ``run:<id>``, ``model:<name>[@version]`` or
-                ``artifact:<run>/<path>``.
+                ``artifact:<run or logged model>[/<path>]``.
 
         Raises:
             NotFound: the lake knows no such node.

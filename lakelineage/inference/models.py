@@ -1,23 +1,29 @@
 """Models as artifacts of runs: logging them, and loading them by URI."""
 
 import hashlib
+import re
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lakelineage.errors import AlreadyExists, ArtifactNotFound, LakeDamaged
+from lakelineage.errors import AlreadyExists, ArtifactNotFound, InvalidInput, LakeDamaged, RunNotFound
 from lakelineage.inference import mlflow_models
 from lakelineage.inference.mlflow_models import LoadedModel
 from lakelineage.model import nodes, validate
 from lakelineage.model.changes import Rows
-from lakelineage.model.values import Relation
+from lakelineage.model.values import ModelStatus
 from lakelineage.registry.models import Models
 from lakelineage.registry.names import RunUri, parse_uri
-from lakelineage.tables import ARTIFACTS, LINEAGE
+from lakelineage.tables import ARTIFACTS, RUN_MODELS
+from lakelineage.tracking import artifacts, logged_models
+from lakelineage.tracking.logged_models import LoggedModelState
 
 if TYPE_CHECKING:
     from lakelineage.engine import Engine
+
+#: ``models:/m-…``: a logged model by its id.
+_BY_ID = re.compile(r"models:/+(m-[0-9a-f]{32})/?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +33,12 @@ class LoggedModel:
     Attributes:
         run_id: run that logged it.
         path: folder inside the run's artifacts.
+        model_id: its id as a logged model; ``models:/<model id>`` names it in MLflow too.
     """
 
     run_id: str
     path: str
+    model_id: str = field(default="", compare=False)
 
     @property
     def uri(self) -> str:
@@ -48,23 +56,35 @@ class Located:
     """Where the model that a URI names is.
 
     Attributes:
-        run_id: run that made it.
-        path: folder inside the run's artifacts.
-        name: registered model; None if the URI named a run.
+        run_id: run that made it; None if none is known.
+        path: folder inside the artifacts of its owner; empty for all of them.
+        name: registered model; None if the URI named a run or a logged model.
         version: of the registered model.
+        model_id: logged model that has the files; None: the run has them.
     """
 
-    run_id: str
+    run_id: str | None
     path: str
     name: str | None = None
     version: int | None = None
+    model_id: str | None = None
+
+    @property
+    def owner(self) -> str:
+        """Whose artifacts its files are among: those of a logged model, or of the run."""
+        return self.model_id or self.run_id or ""
 
     @property
     def node(self) -> str:
         """Node id in the lineage graph: of the version, or else of the files."""
         if self.name is None:
-            return str(nodes.artifact(self.run_id, self.path))
+            return str(nodes.artifact(self.owner, self.path))
         return str(nodes.model(self.name, self.version))
+
+    @property
+    def folder(self) -> str:
+        """Its files in the lake."""
+        return f"{artifacts.folder(self.owner)}/{self.path}".rstrip("/")
 
 
 def log_model(
@@ -72,8 +92,8 @@ def log_model(
 ) -> LoggedModel:
     """Save a model among a run's artifacts, in the MLflow Models format. The caller has checked that the run is active.
 
-    The files are in place before any row tells of them; the rows land together. A call that dies between leaves files
-    that nothing speaks of.
+    It is a logged model too, of the name ``path``, which MLflow shows and loads. The files are in place before any row
+    tells of them; the rows land together. A call that dies between leaves files that nothing speaks of.
 
     Args:
         engine: the open lake.
@@ -86,23 +106,27 @@ def log_model(
     Raises:
         AlreadyExists: the run has files at this path; a model, once logged, is not changed.
         InvalidInput: a path or model that cannot be.
+        RunNotFound: there is no such run.
         MissingExtra: mlflow is not installed.
     """
     path = validate.artifact_path(path)
-    place = f"artifacts/{run_id}/{path}"
+    place = f"{artifacts.folder(run_id)}/{path}"
     if engine.root.exists(place) or engine.root.list(place):
         raise AlreadyExists(f"run {run_id} has files at {path!r} already; log the model under another path")
     with tempfile.TemporaryDirectory(prefix="lakelineage-") as temporary:
         folder = Path(temporary, "model")
         mlflow_models.save(model, folder, signature, input_example)
+        run = engine.find_run(run_id)
+        if run is None:
+            raise RunNotFound(f"no run has the id {run_id}; start one by lake.start_run()")
         named = [(file, f"{path}/{file.relative_to(folder).as_posix()}") for file in _files(folder)]
         rows = [_upload(engine, file, run_id, name) for file, name in named]
-    logged = LoggedModel(run_id, path)
-    edge = LINEAGE.row(
-        source=str(nodes.run(run_id)), target=logged.node, relation=Relation.GENERATED.value, run_id=run_id
+    state, change = logged_models.created(
+        run["experiment_id"], path, artifact_location=place, source_run_id=run_id, status=ModelStatus.READY
     )
-    engine.append((Rows(ARTIFACTS.name, tuple(rows)), Rows(LINEAGE.name, (edge,))))
-    return logged
+    made = RUN_MODELS.row(run_id=run_id, model_id=state.model_id, direction="output", step=0)
+    engine.append((Rows(ARTIFACTS.name, tuple(rows)), *change, Rows(RUN_MODELS.name, (made,))))
+    return LoggedModel(run_id, path, state.model_id)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -123,19 +147,52 @@ def locate(engine: "Engine", uri: Any) -> Located:
     """Find the model that a URI (or anything with one: a version, a logged model) names.
 
     Raises:
-        InvalidInput: no such URI.
-        ModelNotFound: it names no version.
+        InvalidInput: no such URI, or the files are outside the lake.
+        ModelNotFound: it names no version or logged model.
     """
     text = validate.text(getattr(uri, "uri", uri), "model URI")
+    by_id = _BY_ID.fullmatch(text)
+    if by_id is not None:
+        return _of_logged(logged_models.get(engine, by_id[1]))
     parsed = parse_uri(text)
     if isinstance(parsed, RunUri):
-        return Located(parsed.run_id, parsed.path)
+        return _of_run(engine, parsed)
     chosen = Models(engine).resolve(text)
-    return Located(chosen.run_id, chosen.path, chosen.name, chosen.version)
+    if not chosen.source.startswith("artifact:"):
+        raise _elsewhere(text, chosen.source)
+    source = nodes.parse(chosen.source)
+    owner = source.name if logged_models.is_model_id(source.name) else None
+    return Located(chosen.run_id, source.part or "", chosen.name, chosen.version, owner)
+
+
+def _of_run(engine: "Engine", uri: RunUri) -> Located:
+    """Files of the run at the path; or else those of a logged model that the run made, of which the path is the name.
+
+    MLflow keeps the files of a logged model apart from those of its run.
+    """
+    place = Located(uri.run_id, uri.path)
+    if _logged_files(engine, place):
+        return place
+    name, _, path = uri.path.partition("/")
+    found = logged_models.of_run(engine, uri.run_id, name)
+    return place if found is None else _of_logged(found, path)
+
+
+def _of_logged(found: LoggedModelState, path: str = "") -> Located:
+    if not found.artifact_location.startswith("artifacts/"):
+        raise _elsewhere(f"models:/{found.model_id}", found.artifact_location)
+    node = found.node
+    owner = node.name if logged_models.is_model_id(node.name) else None
+    run_id = found.source_run_id if owner else node.name
+    return Located(run_id, "/".join(filter(None, (node.part, path))), model_id=owner)
+
+
+def _elsewhere(uri: str, place: str) -> InvalidInput:
+    return InvalidInput(f"the files of {uri} are at {place}, outside the lake; load it with mlflow.pyfunc.load_model")
 
 
 def load_model(engine: "Engine", uri: Any) -> LoadedModel:
-    """Load the model that ``models:/name/3``, ``models:/name@alias`` or ``runs:/<run id>/<path>`` names.
+    """Load the model that ``models:/name/3``, ``models:/name@alias``, ``models:/m-…`` or ``runs:/<run>/<path>`` names.
 
     Its files are checked against what was logged before anything of them runs.
 
@@ -151,28 +208,29 @@ def load_model(engine: "Engine", uri: Any) -> LoadedModel:
 def load_located(engine: "Engine", place: Located) -> LoadedModel:
     """Load a model that was found already."""
     logged = _logged_files(engine, place)
+    if not logged:
+        raise ArtifactNotFound(
+            f"run {place.owner!r} logged no model at {place.path!r}; `lakelineage run` shows more"
+            if place.model_id is None
+            else f"logged model {place.model_id} has no files at {place.path or '/'!r}; were they written to the end?"
+        )
     if engine.root.local is not None:
-        folder = engine.root.local / "artifacts" / place.run_id / place.path
+        folder = engine.root.local / place.folder
         _require_as_logged(folder, logged)
         return mlflow_models.load(folder)
     keep = tempfile.TemporaryDirectory(prefix="lakelineage-")
     folder = Path(keep.name)
     for name in logged:
-        _download(engine, f"artifacts/{place.run_id}/{place.path}/{name}", folder / name)
+        _download(engine, f"{place.folder}/{name}", folder / name)
     _require_as_logged(folder, logged)
     return mlflow_models.load(folder, keep)
 
 
 def _logged_files(engine: "Engine", place: Located) -> dict[str, str]:
-    """Paths below the model's folder, with the digest of each."""
-    rows = engine.query(
-        "select path, sha256 from artifacts where run_id = ? and starts_with(path, ?) "
-        "order by ingested_at, writer, seq",
-        (place.run_id, f"{place.path}/"),
-    ).to_pylist()
-    if not rows:
-        raise ArtifactNotFound(f"run {place.run_id!r} logged no model at {place.path!r}; `lakelineage run` shows more")
-    return {row["path"][len(place.path) + 1 :]: row["sha256"] for row in rows}
+    """Paths below the model's folder, with the digest of each; empty if there are none."""
+    prefix = f"{place.path}/" if place.path else ""
+    rows = artifacts.listing(engine, place.owner).to_pylist()
+    return {row["path"][len(prefix) :]: row["sha256"] for row in rows if row["path"].startswith(prefix)}
 
 
 def _download(engine: "Engine", path: str, target: Path) -> None:

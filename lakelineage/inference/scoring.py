@@ -42,7 +42,7 @@ class ScoreResult:
         output_version: its Delta version that holds them.
         model_name: registered model; None if the model was named by its run.
         model_version: of the registered model.
-        run_id: run that made the model.
+        run_id: run that made the model; None if none is known.
         input_version: Delta version of the input.
         seconds: wall-clock time, model loading included.
     """
@@ -52,7 +52,7 @@ class ScoreResult:
     output_version: int
     model_name: str | None
     model_version: int | None
-    run_id: str
+    run_id: str | None
     input_version: int
     seconds: float
 
@@ -73,12 +73,13 @@ def score(
     """Predict for every row of a table and write the rows with their predictions, as one Delta commit.
 
     Output rows have all columns of the input, ``prediction`` (or ``prediction_…``, several, if the model returns
-    several), and ``_model_name``, ``_model_version`` (both null if the model was named by its run), ``_run_id`` (the
-    run that made the model), ``_input_version`` and ``_scored_at``. If anything fails, nothing is committed.
+    several), and ``_model_name``, ``_model_version`` (both null if the model was named by its run or id), ``_run_id``
+    (the run that made the model), ``_input_version`` and ``_scored_at``. If anything fails, nothing is committed.
 
     Args:
         engine: the open lake.
-        model: ``models:/name@alias``, ``models:/name/3``, ``runs:/<run id>/<path>``, a model version or a logged model.
+        model: ``models:/name@alias``, ``models:/name/3``, ``models:/m-…``, ``runs:/<run id>/<path>``, a model version
+            or a logged model.
         input: a Delta table's path or URI, a snapshot, or anything else that can be pinned (data frames become the
             managed table ``<output>_input``).
         output: path or URI of a Delta table; made if it is not there.

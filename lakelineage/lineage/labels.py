@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from lakelineage.model import nodes
 from lakelineage.model.nodes import Node
+from lakelineage.tracking.logged_models import is_model_id
 
 if TYPE_CHECKING:
     from lakelineage.engine import Reads
@@ -19,15 +20,22 @@ _NAMES = """
 """
 
 
+_MODELS = """
+    SELECT model_id, arg_max(name, row(ingested_at, writer, seq)) AS label FROM logged_models_history
+    WHERE list_contains($ids, model_id) GROUP BY model_id
+"""
+
+
 def labels(engine: "Reads", node_ids: Iterable[str]) -> dict[str, str]:
-    """A label for each node: tables by place and version, runs by name, files by run and path.
+    """A label for each node: tables by place and version, runs and logged models by name, files by these and path.
 
     What has no name keeps its id. A table that moved has its newest place.
     """
     parsed = {node_id: nodes.parse(node_id) for node_id in node_ids}
     tables = {_table(node).name for node in parsed.values() if node.kind in ("dataset", "column")}
     runs = {node.name for node in parsed.values() if node.kind in ("run", "artifact")}
-    names = _lookup(engine, _URIS, tables) | _lookup(engine, _NAMES, runs)
+    models = {name for name in runs if is_model_id(name)}
+    names = _lookup(engine, _URIS, tables) | _lookup(engine, _NAMES, runs - models) | _lookup(engine, _MODELS, models)
     return {node_id: _label(node, names) for node_id, node in parsed.items()}
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lakelineage.errors import ArtifactNotFound, InvalidInput, ModelNotFound, NotFound, RunNotFound
 from lakelineage.model import nodes
 from lakelineage.model.nodes import Node
+from lakelineage.tracking import logged_models
 from lakelineage.tracking.ids import completed
 
 if TYPE_CHECKING:
@@ -197,6 +198,8 @@ def _near_runs(engine: "Reads", text: str) -> str:
 
 
 def _artifact(engine: "Reads", node: Node) -> Resolved:
+    if node.part is None:
+        return _logged_model(engine, node)
     sql = "SELECT 1 FROM artifacts WHERE run_id = $id AND (path = $path OR starts_with(path, $path || '/')) LIMIT 1"
     there = node.part and engine.query(sql, {"id": node.name, "path": node.part}).num_rows
     if not there and not _in_graph(engine, node):
@@ -204,6 +207,17 @@ def _artifact(engine: "Reads", node: Node) -> Resolved:
         near = _suggest(node.part or "", engine.query(sql, {"id": node.name}).column(0).to_pylist())
         raise ArtifactNotFound(f"run {node.name} has no artifact {node.part!r}{near}")
     return Resolved(str(node), (str(node),))
+
+
+def _logged_model(engine: "Reads", node: Node) -> Resolved:
+    """A logged model stands for its files, which may be among those of its run."""
+    found = logged_models.find(engine, node.name)
+    if found is None and not _in_graph(engine, node):
+        sql = f"SELECT model_id FROM logged_models ORDER BY created_at DESC LIMIT {_POOL}"
+        near = _suggest(node.name, engine.query(sql).column(0).to_pylist())
+        raise ModelNotFound(f"no logged model has the id {node.name!r}{near}")
+    files = node if found is None else found.node
+    return Resolved(str(files), (str(files),))
 
 
 def _column(engine: "Reads", node: Node) -> Resolved:

@@ -62,7 +62,7 @@ def parse(text: str) -> Node:
     if not colon or kind not in _KINDS or not rest:
         raise InvalidInput(
             f"{text!r} is no lineage node; write dataset:<table>[@version], run:<id>, model:<name>[@version] "
-            "or artifact:<run>/<path>"
+            "or artifact:<run or logged model>[/<path>]"
         )
     known: Kind = next(k for k in _KINDS if k == kind)
     separator = _SEPARATOR[known]

@@ -72,7 +72,10 @@ def compiled(
     query = Query()
     query.where += ["m.lifecycle_stage = 'active'", f"m.experiment_id IN ({', '.join('?' * len(ids)) or 'NULL'})"]
     query.where_values += ids
-    comparisons = parse_filter_string(filter_string)
+    try:
+        comparisons = parse_filter_string(filter_string)
+    except ValueError as error:  # of a number; MLflow lets it through
+        raise MlflowException.invalid_parameter_value(f"Invalid filter string: {filter_string!r}. {error}") from error
     for comparison in comparisons:
         _compare(query, comparison, datasets)
     if datasets and not any(comparison.entity.type.value == "metrics" for comparison in comparisons):
@@ -89,6 +92,8 @@ def _compare(query: Query, comparison: "Comparison", datasets: Sequence[dict[str
         condition, values = _compared("value", comparison)
         if comparison.op in (">", ">="):
             condition += " AND NOT isnan(value)"  # DuckDB has NaN above all numbers
+        elif comparison.op == "!=":
+            condition = f"({condition} OR isnan(value))"  # statistics of Parquet files, which it goes by, leave NaN out
         if datasets:
             more, more_values = _measured_on(datasets)
             condition, values = f"{condition} AND ({more})", [*values, *more_values]

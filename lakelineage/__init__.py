@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from lakelineage import errors
 
 if TYPE_CHECKING:
+    from lakelineage.capture.automatic import autolog
+    from lakelineage.capture.read import read_delta
     from lakelineage.lake import Lake
     from lakelineage.lake import open_lake as open  # noqa: A004 - the public name is ll.open
     from lakelineage.run import PastRun, Run, active_run
@@ -30,11 +32,24 @@ _HOMES = {
     "Run": ("lakelineage.run", "Run"),
     "Snapshot": ("lakelineage.snapshots", "Snapshot"),
     "active_run": ("lakelineage.run", "active_run"),
+    "autolog": ("lakelineage.capture.automatic", "autolog"),
     "next_page_token": ("lakelineage.tracking.pages", "next_page_token"),
     "open": ("lakelineage.lake", "open_lake"),
+    "read_delta": ("lakelineage.capture.read", "read_delta"),
 }
 
-__all__ = ["Lake", "PastRun", "Run", "Snapshot", "active_run", "errors", "next_page_token", "open"]
+__all__ = [
+    "Lake",
+    "PastRun",
+    "Run",
+    "Snapshot",
+    "active_run",
+    "autolog",
+    "errors",
+    "next_page_token",
+    "open",
+    "read_delta",
+]
 
 
 def __getattr__(name: str) -> Any:

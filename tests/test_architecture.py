@@ -14,7 +14,10 @@ from lakelineage import errors
 
 ROOT = Path(__file__).parents[1]
 #: What users may rely on. A change here is a change of the contract: it belongs in the changelog.
-PUBLIC = ["Lake", "PastRun", "Run", "Snapshot", "active_run", "errors", "next_page_token", "open"]
+PUBLIC = [
+    *("Lake", "PastRun", "Run", "Snapshot"),
+    *("active_run", "autolog", "errors", "next_page_token", "open", "read_delta"),
+]
 HEAVY = [
     "pyarrow",
     "deltalake",

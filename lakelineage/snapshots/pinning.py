@@ -128,6 +128,7 @@ def use(
     until: Until | None = None,
     progress: Progress = None,
     other_names: Sequence[str] = (),
+    once: bool = False,
     also: Callable[[Snapshot], Change] = lambda _: (),
 ) -> Snapshot:
     """Pin a source as an input of a run. Arguments and errors are those of :func:`pin`, and some more.
@@ -146,6 +147,7 @@ def use(
         until: see :func:`pin`.
         progress: see :func:`pin`.
         other_names: names to take, in this order, where the run already uses something else by the first.
+        once: add nothing where the run uses this version already, under whatever name and for whatever.
         also: told the snapshot, gives rows to record in the same change.
 
     Raises:
@@ -160,7 +162,7 @@ def use(
         with _knowledge(engine) as known:
             if run_id not in known.inputs:
                 known.inputs[run_id] = dict(records.inputs_of(engine, run_id))
-            named, used_already = _free(known.inputs[run_id], named, other_names, run_id)
+            named, used_already = _free(known.inputs[run_id], named, other_names, once, run_id)
             rows = also(named)
             if not used_already:
                 pinned = records.pin_row(named, run_id, ready.retention)
@@ -182,13 +184,15 @@ def forget_inputs(engine: "Engine", run_id: str) -> None:
 
 
 def _free(
-    used: Mapping[str, Snapshot], now: Snapshot, other_names: Sequence[str], run_id: str
+    used: Mapping[str, Snapshot], now: Snapshot, other_names: Sequence[str], once: bool, run_id: str
 ) -> tuple[Snapshot, bool]:
     """The snapshot by the first name that nothing else has; and whether the run uses it by that already."""
 
     def what(snapshot: Snapshot) -> tuple[Any, ...]:
         return snapshot.id, snapshot.context, snapshot.columns, snapshot.where
 
+    if once and any(each.id == now.id for each in used.values()):
+        return now, True
     for name in (str(now.name), *other_names):
         earlier = used.get(name)
         if earlier is None or what(earlier) == what(now):

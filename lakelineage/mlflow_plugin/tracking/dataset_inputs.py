@@ -70,14 +70,14 @@ def _pinned(used: Used) -> DatasetInput:
         used.snapshot_id,
         SOURCE_TYPE,
         source.to_json(),
-        _schema(used.schema_json, used.columns),
+        schema_of(used.schema_json, used.columns),
         json.dumps(profile),
     )
     return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, used.context)])
 
 
 @lru_cache(maxsize=256)
-def _schema(delta_schema: str, columns: tuple[str, ...] | None) -> str | None:
+def schema_of(delta_schema: str, columns: tuple[str, ...] | None) -> str | None:
     """MLflow's schema of a Delta schema, as JSON; None where MLflow has no type for a column."""
     fields = {field["name"]: field for field in json.loads(delta_schema)["fields"]}
     try:

@@ -52,7 +52,12 @@ def milliseconds(moment: datetime | int | None) -> int | None:
 
 
 def all_tags(row: Mapping[str, Any]) -> dict[str, str]:
-    """Tags of a run: those that were set, and those that its columns say."""
+    """Tags of a run: those that were set, and, where MLflow's client did not begin it, those that its columns say.
+
+    MLflow gives every run that it begins a tag with its name.
+    """
+    if mlflow_tags.MLFLOW_RUN_NAME in dict(row["tags"]):
+        return dict(row["tags"])
     tags = {tag: str(row[column]) for tag, column in COLUMNS.items() if row[column] is not None}
     if row["source_type"] is not None:
         tags[mlflow_tags.MLFLOW_SOURCE_TYPE] = _SOURCE_TYPES.get(row["source_type"], "LOCAL")

@@ -26,6 +26,13 @@ UNION ALL
 SELECT i.run_id, i.name, i.snapshot_id, i.context FROM inputs i
 WHERE NOT EXISTS (SELECT 1 FROM datasets d WHERE d.run_id = i.run_id AND d.snapshot_id = i.snapshot_id)
 """
+#: A tag that MLflow's client gives every run that it begins.
+_NAME = f"r.tags['{mlflow_tags.MLFLOW_RUN_NAME}']"
+#: Tag → what the columns of a native run say in its place.
+_TOLD = {tag: f"r.{column}" for tag, column in run_entities.COLUMNS.items()} | {
+    mlflow_tags.MLFLOW_SOURCE_TYPE: "CASE WHEN r.source_type = 'notebook' THEN 'NOTEBOOK' "
+    "WHEN r.source_type IS NOT NULL THEN 'LOCAL' END"
+}
 
 
 class SearchPart(MetricsPart):
@@ -111,11 +118,10 @@ def _attribute(key: str, lake_artifacts: str) -> str:
 def _tag(key: str) -> str:
     """A tag that was set, or what a column says in its place: see :func:`run_entities.all_tags`."""
     tag = f"r.tags[{_text(key)}]"
-    if key == mlflow_tags.MLFLOW_SOURCE_TYPE:
-        told = "CASE r.source_type WHEN 'notebook' THEN 'NOTEBOOK' ELSE 'LOCAL' END"
-        return f"coalesce({tag}, CASE WHEN r.source_type IS NOT NULL THEN {told} END)"
-    column = run_entities.COLUMNS.get(key)
-    return tag if column is None else f"coalesce({tag}, r.{column})"
+    told = _TOLD.get(key)
+    if told is None:
+        return tag
+    return f"coalesce({tag}, CASE WHEN {_NAME} IS NULL THEN {told} END)"
 
 
 def _terms(order_by: Sequence[str] | None, lake_artifacts: str) -> tuple[Term, ...]:

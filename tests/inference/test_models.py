@@ -10,6 +10,7 @@ import pytest
 
 from lakelineage.errors import AlreadyExists, ArtifactNotFound, InvalidInput, InvalidPath, LakeDamaged, ModelNotFound
 from lakelineage.inference.models import LoggedModel, load_model, log_model
+from lakelineage.lineage.resolve import resolve
 
 
 def test_an_estimator_comes_back_predicting_the_same_bits(engine, make_run, regressor, features):
@@ -221,3 +222,24 @@ engine.close()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert "pip install lakelineage[mlflow]" in done.stdout, done.stderr
+
+
+def test_a_logged_model_is_known_by_its_id_its_run_and_its_node(engine, make_run, features):
+    run = make_run()
+    logged = log_model(engine, run, lambda frame: frame["bmi"], "deep/model")
+    (row,) = engine.query("select * from logged_models").to_pylist()
+    assert (row["model_id"], row["name"], row["status"], row["source_run_id"], row["experiment_id"]) == (
+        logged.model_id,
+        "deep/model",
+        "READY",
+        run,
+        "e",
+    )
+    assert row["artifact_location"] == f"artifacts/{run}/deep/model"
+    (made,) = engine.query("select run_id, model_id, direction from run_models").to_pylist()
+    assert made == {"run_id": run, "model_id": logged.model_id, "direction": "output"}
+    frame = pd.DataFrame({"bmi": [4.0]})
+    assert list(load_model(engine, f"models:/{logged.model_id}").predict(frame)) == [4.0]
+    assert str(resolve(engine, f"artifact:{logged.model_id}").node) == logged.node
+    with pytest.raises(ModelNotFound, match="no logged model"):
+        load_model(engine, f"models:/m-{'0' * 32}")

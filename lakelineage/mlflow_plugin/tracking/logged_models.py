@@ -193,11 +193,6 @@ class LoggedModelsPart(RunsPart):
         if change:
             self.engine.append(change)
 
-    def links_of(self, run_ids: Sequence[str]) -> dict[str, tuple[Any, Any, Any]]:
-        """Run id → datasets that it used, models that it used, models that it made."""
-        models = model_links.links_of(self.engine, run_ids)
-        return {run_id: (datasets, *models[run_id]) for run_id, (datasets, *_) in super().links_of(run_ids).items()}
-
 
 def _state(row: dict[str, Any]) -> LoggedModelState:
     """A row of ``logged_models``."""

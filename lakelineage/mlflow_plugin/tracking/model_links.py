@@ -35,16 +35,6 @@ def links_of(engine: "Reads", run_ids: Sequence[str]) -> Links:
     return links
 
 
-def inputs_of(engine: "Reads", run_ids: Sequence[str]) -> dict[str, list[LoggedModelInput]]:
-    """Run id → models that it used. See :func:`links_of`."""
-    return {run_id: used for run_id, (used, _) in links_of(engine, run_ids).items()}
-
-
-def outputs_of(engine: "Reads", run_ids: Sequence[str]) -> dict[str, list[LoggedModelOutput]]:
-    """Run id → models that it made. See :func:`links_of`."""
-    return {run_id: made for run_id, (_, made) in links_of(engine, run_ids).items()}
-
-
 def model_inputs_change(engine: "Reads", run_id: str, models: Iterable[LoggedModelInput] | None) -> Change:
     """The rows to append when a run is said to use models, edges included; none for what was said before."""
     return logged_models.uses(engine, run_id, [model.model_id for model in models or ()])

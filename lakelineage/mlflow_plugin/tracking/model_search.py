@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _STATUS = "CASE m.status {} END".format(
     " ".join(f"WHEN '{status.value}' THEN {status.to_int()}" for status in LoggedModelStatus)
 )
+#: DuckDB has NaN above all numbers; and ``isnan`` goes by the statistics of Parquet files, which leave NaN out.
+_NAN = "value::VARCHAR = 'nan'"
 #: Attribute, as MLflow's grammar calls it → SQL.
 _ATTRIBUTES = {
     "model_id": "m.model_id",
@@ -90,10 +92,7 @@ def _compare(query: Query, comparison: "Comparison", datasets: Sequence[dict[str
     kind, key = comparison.entity.type.value, comparison.entity.key
     if kind == "metrics":
         condition, values = _compared("value", comparison)
-        if comparison.op in (">", ">="):
-            condition += " AND NOT isnan(value)"  # DuckDB has NaN above all numbers
-        elif comparison.op == "!=":
-            condition = f"({condition} OR isnan(value))"  # statistics of Parquet files, which it goes by, leave NaN out
+        condition = f"({condition} OR {_NAN})" if comparison.op == "!=" else f"({condition} AND NOT {_NAN})"
         if datasets:
             more, more_values = _measured_on(datasets)
             condition, values = f"{condition} AND ({more})", [*values, *more_values]

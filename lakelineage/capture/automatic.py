@@ -13,6 +13,8 @@ from lakelineage.store.watch import Patches
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()
 _patches = Patches()
+#: Of the latest call; what an earlier one put somewhere, and somebody kept, does nothing any more.
+_current: Seen | None = None
 
 
 def autolog(disable: bool = False, *, context: str = "training") -> None:
@@ -36,10 +38,13 @@ def autolog(disable: bool = False, *, context: str = "training") -> None:
     Raises:
         InvalidInput: the context is empty or too long.
     """
+    global _current
     checked = validate.key(context, "context")
     seen = Seen()
 
     def told(table: Any) -> None:
+        if _current is not seen:
+            return
         try:
             record(read_of(table), checked, seen)
         except Exception as error:  # noqa: BLE001 - the user's read has succeeded, whatever becomes of its record
@@ -47,6 +52,7 @@ def autolog(disable: bool = False, *, context: str = "training") -> None:
 
     with _lock:
         _patches.undo()
+        _current = None if disable else seen
         if not disable:
             through_deltalake.deltalake(_patches, told)
             through_polars.polars(_patches, told)

@@ -11,6 +11,7 @@ from lakelineage.tables import DATASETS, INPUTS
 if TYPE_CHECKING:
     from lakelineage.engine import Engine, Reads
 
+#: Name and digest: what tells a dataset from others of a run, or of an experiment.
 Key = tuple[str, str]
 _ORDER = "ingested_at, writer, seq"
 #: Between the least and the greatest id: by that the statistics of files tell which to open.
@@ -56,11 +57,6 @@ class Described:
     tags: tuple[tuple[str, str], ...]
     snapshot_id: str | None = None
 
-    @property
-    def key(self) -> Key:
-        """What tells it from other datasets of a run, or of an experiment."""
-        return self.name, self.digest
-
 
 @dataclass(frozen=True, slots=True)
 class Used:
@@ -101,21 +97,29 @@ def rows(run_id: str, datasets: Sequence[Described]) -> Rows:
     return Rows(DATASETS.name, tuple(made))
 
 
-def described_by(engine: "Reads", run_id: str) -> set[Key]:
-    """Names and digests of the datasets that a run has."""
-    found = engine.query("select distinct name, digest from datasets where run_id = $run", {"run": run_id})
-    return {(row["name"], row["digest"]) for row in found.to_pylist()}
+def known_in_experiment(
+    engine: "Engine", experiment_id: str, run_id: str, keys: Sequence[Key]
+) -> tuple[dict[Key, Described], set[Key]]:
+    """What an experiment knows of datasets of some names and digests.
 
-
-def first_in_experiment(engine: "Reads", experiment_id: str, keys: Sequence[Key]) -> dict[Key, Described]:
-    """How an experiment's datasets of some names and digests were described first."""
+    Returns:
+        How each was described first, and which of them the run has already.
+    """
+    if not engine.has_rows(DATASETS):
+        return {}, set()
     found = engine.query(
-        "select d.* from datasets d semi join (select run_id from runs_history where experiment_id = $experiment) "
-        "using (run_id) where list_contains($keys, {'name': d.name, 'digest': d.digest}) "
+        "select d.*, bool_or(run_id = $run) over (partition by name, digest) as had from datasets d "
+        "semi join (select run_id from runs_history where experiment_id = $experiment) using (run_id) "
+        "where list_contains($keys, {'name': d.name, 'digest': d.digest}) "
         f"qualify row_number() over (partition by name, digest order by {_ORDER}) = 1",
-        {"experiment": experiment_id, "keys": [{"name": name, "digest": digest} for name, digest in keys]},
-    )
-    return {each.key: each for each in map(_described, found.to_pylist())}
+        {
+            "run": run_id,
+            "experiment": experiment_id,
+            "keys": [{"name": name, "digest": digest} for name, digest in keys],
+        },
+    ).to_pylist()
+    first = {(row["name"], row["digest"]): _described(row) for row in found}
+    return first, {(row["name"], row["digest"]) for row in found if row["had"]}
 
 
 def of_runs(engine: "Engine", run_ids: Sequence[str]) -> dict[str, list[Described | Used]]:

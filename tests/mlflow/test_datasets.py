@@ -286,6 +286,21 @@ def test_a_client_without_the_plugin_has_its_tables_pinned_too(lake: ll.Lake, pa
     assert only_dataset(run_id).dataset.source == source
 
 
+def test_a_path_that_is_relative_to_a_clients_folder_is_not_looked_up_in_that_of_the_server(
+    lake: ll.Lake, patients: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from flask import Flask
+
+    monkeypatch.chdir(Path(patients).parent)
+    source = json.dumps({"path": "patients"})
+    ids = [MlflowClient().create_run("0").info.run_id for _ in range(2)]
+    MlflowClient().log_inputs(ids[0], [DatasetInput(Dataset("p", "1", "delta_table", source))])
+    with Flask("server").test_request_context(), caplog.at_level(logging.WARNING, "lakelineage"):
+        MlflowClient().log_inputs(ids[1], [DatasetInput(Dataset("p", "2", "delta_table", source))])
+    assert "relative to a folder of the client" in caplog.text
+    assert [len(lake.run(run_id).inputs) for run_id in ids] == [1, 0]
+
+
 def test_files_are_pinned_only_on_demand(lake: ll.Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "d.csv"
     file.write_text("a,b\n1,2\n3,4\n")

@@ -80,14 +80,13 @@ class InputsPart(RunsPart):
 
 def _log_datasets(engine: "Engine", run_id: str, experiment_id: str, inputs: Sequence[DatasetInput]) -> Change:
     """Pin what can be, each with its description in one change; returns the descriptions of all else."""
-    have = described.described_by(engine, run_id)
-    new = {_key(given): given for given in reversed(inputs) if _key(given) not in have}
-    if not new:
-        return ()
-    first = described.first_in_experiment(engine, experiment_id, list(new))
-    pinning.forget_inputs(engine, run_id)
+    given_first = {_key(given): given for given in reversed(inputs)}
+    first, have = described.known_in_experiment(engine, experiment_id, run_id, list(given_first))
+    new = [(key, given) for key, given in reversed(given_first.items()) if key not in have]
+    if new:
+        pinning.forget_inputs(engine, run_id)
     left = []
-    for key, given in reversed(new.items()):
+    for key, given in new:
         dataset = _described(given)
         if not _pinned(engine, run_id, given, dataset, first.get(key)):
             left.append(_as_first(dataset, first.get(key)))
@@ -116,7 +115,7 @@ def _pin(engine: "Engine", run_id: str, place: Place, dataset: Described, first:
     def also(snapshot: "Snapshot") -> Change:
         place.check(snapshot)
         exact = replace(dataset, source=place.exactly(snapshot), snapshot_id=snapshot.id)
-        same = first is not None and first.snapshot_id in (None, snapshot.id)
+        same = first is not None and first.snapshot_id == snapshot.id
         return (described.rows(run_id, [_as_first(exact, first) if same else exact]),)
 
     known = None if place.snapshot_id is None else records.find(engine, place.snapshot_id)

@@ -111,9 +111,7 @@ def _version_attribute(question: Question, comparison: Filter) -> None:
         raise MlflowException(f"Invalid attribute name: {key}", error_code=INVALID_PARAMETER_VALUE)
     if key in SearchModelVersionUtils.NUMERIC_ATTRIBUTES:
         if sign not in SearchModelVersionUtils.VALID_NUMERIC_ATTRIBUTE_COMPARATORS:
-            raise MlflowException(
-                f"Invalid comparator for attribute {key}: {sign}", error_code=INVALID_PARAMETER_VALUE
-            )
+            raise MlflowException(f"Invalid comparator for attribute {key}: {sign}", error_code=INVALID_PARAMETER_VALUE)
         value = _whole(key, value)
     elif sign not in SearchModelVersionUtils.VALID_STRING_ATTRIBUTE_COMPARATORS or (
         sign in _LIST_SIGNS and key not in ("run_id", "name")

@@ -1,9 +1,9 @@
 """What a version is made of, as MLflow names it: a URI, perhaps a run, perhaps a logged model."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
-from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.utils.models import _parse_model_uri
 from mlflow.tracking.client import MlflowClient
@@ -17,6 +17,9 @@ from lakelineage.registry import sources
 from lakelineage.registry.names import RunUri, parse_uri
 from lakelineage.registry.sources import Source
 from lakelineage.tracking import logged_models
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
 
 #: Name and version of a registered model → where its files are, and its node.
 Downloads = Callable[[str, str], tuple[str, str]]

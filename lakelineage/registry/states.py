@@ -42,9 +42,9 @@ class ModelStates:
         names, stages = self._rows["name"].to_pylist(), self._rows["lifecycle_stage"].to_pylist()
         return {names[place]: key for key, place in self._last.items() if stages[place] == Lifecycle.ACTIVE}
 
-    def id_of(self, name: str) -> str | None:
+    def id_of(self, name: str | None) -> str | None:
         """Id of the model that has this name now."""
-        return self._active.get(name)
+        return None if name is None else self._active.get(name)
 
     def state(self, model_id: str) -> State:
         """Its newest row."""

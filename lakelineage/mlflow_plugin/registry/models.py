@@ -136,7 +136,8 @@ class ModelsPart(RegistryPart):
         question = search.models_question(filter_string, order_by)
         offset = SearchUtils.parse_start_offset_from_page_token(page_token)
         rows = self.engine.query(question.sql(MODELS, max_results + 1, offset), question.values).to_pylist()
-        found, latest = rows[:max_results], {}
+        found = rows[:max_results]
+        latest: dict[str, list[ModelVersion]] = {}
         if found:
             for model_id, version in self._latest([row["registered_model_id"] for row in found], "stage"):
                 latest.setdefault(model_id, []).append(version)

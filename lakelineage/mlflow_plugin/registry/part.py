@@ -31,7 +31,7 @@ class RegistryPart:
         """What the verbs build on."""
         return lakes.opened(self.store_uri).engine
 
-    def required_model(self, name: str) -> str:
+    def required_model(self, name: str | None) -> str:
         """Id of the registered model of a name.
 
         Raises:
@@ -43,7 +43,7 @@ class RegistryPart:
             raise MlflowException(f"Registered Model with name={name} not found", RESOURCE_DOES_NOT_EXIST)
         return found
 
-    def required_version(self, name: str, version: int | str) -> int:
+    def required_version(self, name: str | None, version: int | str | None) -> int:
         """The number of a version that is there.
 
         Raises:

@@ -21,8 +21,8 @@ from lakelineage.tracking import logged_models
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
 
-#: Name and version of a registered model → where its files are, and its node.
-Downloads = Callable[[str, str], tuple[str, str]]
+#: Name and version of a registered model → where its files are, its node, and the logged model that it is.
+Downloads = Callable[[str | None, str | None], tuple[str, str, str | None]]
 
 
 class Resolver:
@@ -68,8 +68,8 @@ class Resolver:
         if parsed.model_id is not None:
             place, made_by = self._logged_model(parsed.model_id)
             return place, run_id or made_by, parsed.model_id, None
-        place, copied = self._downloads(parsed.name, parsed.version)
-        return place, run_id, model_id, copied
+        place, copied, of_copied = self._downloads(parsed.name, parsed.version)
+        return place, run_id, model_id or of_copied, copied
 
     def _logged_model(self, model_id: str) -> tuple[str, str | None]:
         """Where a logged model is, and the run that made it: of this lake, or else of the tracking server."""

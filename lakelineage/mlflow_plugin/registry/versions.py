@@ -69,12 +69,12 @@ class VersionsPart(ModelsPart):
         _, version = write.add_version(self.engine, name, values, now(), copied=copied, tell_run=True)
         return self.get_model_version(name, version)
 
-    def _download(self, name: str, version: str) -> tuple[str, str]:
-        """Where the files of a version are, and its node."""
+    def _download(self, name: str | None, version: str | None) -> tuple[str, str, str | None]:
+        """Where the files of a version are, its node, and the logged model that it is."""
         row = self._version_row(name, version)
-        return self._download_uri(row), str(nodes.model(row["registered_model_id"], row["version"]))
+        return self._download_uri(row), str(nodes.model(row["registered_model_id"], row["version"])), row["model_id"]
 
-    def _version_row(self, name: str, version: int | str) -> Row:
+    def _version_row(self, name: str | None, version: int | str | None) -> Row:
         number = self.required_version(name, version)
         sql = f"SELECT * FROM ({VERSIONS}) WHERE registered_model_id = ? AND version = ?"
         rows = self.engine.query(sql, [self.required_model(name), number]).to_pylist()

@@ -240,6 +240,10 @@ class Engine:
         self.after_drain(Drained(added.num_rows, frozenset({table.name})))
         return placed[0]
 
+    def rows(self, table: Table) -> "pa.Table":
+        """Every row of a table with ``unique=True``, in the order of the lake: what ``exclusive`` would show now."""
+        return self.store.rows(table)
+
     @cached_property
     def cache(self) -> HostCache:
         """What this host keeps of the lake to be quick."""

@@ -1,4 +1,4 @@
-"""Commands about registered models: models list, register, show, alias, find."""
+"""Commands about registered models: models list, register, show, alias, find; model_edit has the others."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lakelineage.cli import complete
+from lakelineage.cli import complete, model_edit
 from lakelineage.cli.output import Output
 from lakelineage.cli.session import JsonOption, LakeOption, RunArgument, Session, UsageError, shared_options
 
@@ -144,6 +144,10 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "show": show,
     "alias": alias,
     "find": find,
+    "rename": model_edit.rename,
+    "delete": model_edit.delete,
+    "tag": model_edit.tag,
+    "stage": model_edit.stage,
 }
 for _name, _function in _COMMANDS.items():
     app.command(_name)(shared_options(_function))

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from lakelineage.errors import InvalidInput, LakeDamaged, MissingExtra
+from lakelineage.errors import ArtifactNotFound, InvalidInput, LakeDamaged, MissingExtra
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -343,6 +343,29 @@ def load(folder: Path, keep: object = None) -> LoadedModel:
             f"the model needs the module {error.name!r}; install it (its requirements.txt lists what it was made "
             "with), or put the code that defines it on PYTHONPATH"
         ) from error
+
+
+def fetch(uri: str, target: Path) -> Path:
+    """A local folder with the files of a model that is at a URI, a local path or anything that mlflow reads.
+
+    Args:
+        uri: where it is.
+        target: folder that what is not local is downloaded to.
+
+    Raises:
+        ArtifactNotFound: there is nothing, or it cannot be read.
+        MissingExtra: mlflow is not installed.
+    """
+    place = Path(uri.removeprefix("file://"))
+    if place.is_dir():
+        return place
+    if "://" not in uri and ":/" not in uri:
+        raise ArtifactNotFound(f"there is no folder {uri}; the model was registered from there, and not copied")
+    artifacts = _mlflow("mlflow.artifacts")
+    try:
+        return Path(artifacts.download_artifacts(artifact_uri=uri, dst_path=str(target)))
+    except (_mlflow("mlflow.exceptions").MlflowException, OSError) as error:
+        raise ArtifactNotFound(f"the model at {uri} cannot be fetched: {error}") from error
 
 
 def predictions(result: Any, rows: int) -> Mapping[str, Any]:

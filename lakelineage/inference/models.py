@@ -3,7 +3,7 @@
 import hashlib
 import re
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,10 @@ from lakelineage.inference.mlflow_models import LoadedModel
 from lakelineage.model import nodes, validate
 from lakelineage.model.changes import Rows
 from lakelineage.model.values import ModelStatus
+from lakelineage.registry import sources
 from lakelineage.registry.models import Models
 from lakelineage.registry.names import RunUri, parse_uri
+from lakelineage.registry.values import ModelVersion
 from lakelineage.tables import ARTIFACTS, RUN_MODELS
 from lakelineage.tracking import artifacts, logged_models
 from lakelineage.tracking.logged_models import LoggedModelState
@@ -61,6 +63,8 @@ class Located:
         name: registered model; None if the URI named a run or a logged model.
         version: of the registered model.
         model_id: logged model that has the files; None: the run has them.
+        registered_model_id: id of the registered model.
+        uri: where the files are, if they are not in the lake.
     """
 
     run_id: str | None
@@ -68,6 +72,8 @@ class Located:
     name: str | None = None
     version: int | None = None
     model_id: str | None = None
+    registered_model_id: str | None = None
+    uri: str | None = None
 
     @property
     def owner(self) -> str:
@@ -77,9 +83,9 @@ class Located:
     @property
     def node(self) -> str:
         """Node id in the lineage graph: of the version, or else of the files."""
-        if self.name is None:
+        if self.registered_model_id is None:
             return str(nodes.artifact(self.owner, self.path))
-        return str(nodes.model(self.name, self.version))
+        return str(nodes.model(self.registered_model_id, self.version))
 
     @property
     def folder(self) -> str:
@@ -157,12 +163,24 @@ def locate(engine: "Engine", uri: Any) -> Located:
     parsed = parse_uri(text)
     if isinstance(parsed, RunUri):
         return _of_run(engine, parsed)
-    chosen = Models(engine).resolve(text)
-    if not chosen.source.startswith("artifact:"):
-        raise _elsewhere(text, chosen.source)
-    source = nodes.parse(chosen.source)
-    owner = source.name if logged_models.is_model_id(source.name) else None
-    return Located(chosen.run_id, source.part or "", chosen.name, chosen.version, owner)
+    return _of_version(engine, Models(engine).resolve(text))
+
+
+def _of_version(engine: "Engine", chosen: ModelVersion) -> Located:
+    """Where the files of a version are: in the lake, or (no rows tell of them) where they were when it was registered.
+
+    Files may be of a run that did not make the version: whoever registered it named both.
+    """
+    named = (chosen.name, chosen.version)
+    files, elsewhere = chosen.files, chosen.storage_location or chosen.source
+    if files is None:
+        return Located(chosen.run_id, "", *named, None, chosen.registered_model_id, elsewhere)
+    made_by = chosen.run_id or sources.maker(engine, files)
+    owner = None if files.name == made_by else files.name
+    place = Located(made_by, files.part or "", *named, owner, chosen.registered_model_id)
+    if elsewhere.startswith(("artifact:", "artifacts/")) or _logged_files(engine, place):
+        return place
+    return replace(place, uri=elsewhere)
 
 
 def _of_run(engine: "Engine", uri: RunUri) -> Located:
@@ -207,6 +225,9 @@ def load_model(engine: "Engine", uri: Any) -> LoadedModel:
 
 def load_located(engine: "Engine", place: Located) -> LoadedModel:
     """Load a model that was found already."""
+    if place.uri is not None:  # nothing tells whether it is what was registered
+        keep = tempfile.TemporaryDirectory(prefix="lakelineage-")
+        return mlflow_models.load(mlflow_models.fetch(place.uri, Path(keep.name)), keep)
     logged = _logged_files(engine, place)
     if not logged:
         raise ArtifactNotFound(

@@ -20,6 +20,9 @@ _NAMES = """
 """
 
 
+_REGISTERED = """
+    SELECT registered_model_id, name AS label FROM registered_models WHERE list_contains($ids, registered_model_id)
+"""
 _MODELS = """
     SELECT model_id, arg_max(name, row(ingested_at, writer, seq)) AS label FROM logged_models_history
     WHERE list_contains($ids, model_id) GROUP BY model_id
@@ -27,7 +30,7 @@ _MODELS = """
 
 
 def labels(engine: "Reads", node_ids: Iterable[str]) -> dict[str, str]:
-    """A label for each node: tables by place and version, runs and logged models by name, files by these and path.
+    """A label for each node: tables by place and version, runs and models by name, files by these and path.
 
     What has no name keeps its id. A table that moved has its newest place.
     """
@@ -36,7 +39,8 @@ def labels(engine: "Reads", node_ids: Iterable[str]) -> dict[str, str]:
     runs = {node.name for node in parsed.values() if node.kind in ("run", "artifact")}
     models = {name for name in runs if is_model_id(name)}
     names = _lookup(engine, _URIS, tables) | _lookup(engine, _NAMES, runs - models) | _lookup(engine, _MODELS, models)
-    return {node_id: _label(node, names) for node_id, node in parsed.items()}
+    registered = _lookup(engine, _REGISTERED, {node.name for node in parsed.values() if node.kind == "model"})
+    return {node_id: _label(node, registered if node.kind == "model" else names) for node_id, node in parsed.items()}
 
 
 def _lookup(engine: "Reads", sql: str, ids: set[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,8 @@ def resolve(engine: "Reads", asked: Node | str) -> Resolved:
     Args:
         engine: the open lake.
         asked: a node or node id; or ``dataset:<uri>[@version]``, or only the table's path or URI; or
-            ``model:<name>@<alias>``. Without version, all versions are meant.
+            ``model:<name>@<alias>``. Without version, all versions are meant. A text names a model by its name, and
+            only else by its id; a ``Node`` the other way round.
 
     Raises:
         InvalidInput: it is no node.
@@ -48,7 +50,7 @@ def resolve(engine: "Reads", asked: Node | str) -> Resolved:
     if node.kind == "dataset":
         return _dataset(engine, node)
     if node.kind == "model":
-        return _model(engine, node)
+        return _model(engine, node, by_id=isinstance(asked, Node))
     if node.kind == "run":
         return _run(engine, node)
     if node.kind == "artifact":
@@ -113,7 +115,7 @@ def _versions(engine: "Reads", node: Node) -> list[str]:
         SELECT DISTINCT node FROM (
           SELECT source AS node FROM lineage UNION ALL SELECT target FROM lineage
           UNION ALL SELECT 'dataset:' || url_encode(table_id) || '@' || version FROM snapshots
-          UNION ALL SELECT 'model:' || url_encode(name) || '@' || version FROM model_versions
+          UNION ALL SELECT 'model:' || url_encode(registered_model_id) || '@' || version FROM model_versions
         ) WHERE node = $node OR ($any AND starts_with(node, $node || '@')) ORDER BY node
     """
     rows = engine.query(sql, {"node": str(node), "any": node.part is None}).column("node").to_pylist()
@@ -145,7 +147,26 @@ def _last_part(place: str) -> str:
     return place.rstrip("/").rpartition("/")[2]
 
 
-def _model(engine: "Reads", node: Node) -> Resolved:
+def _model(engine: "Reads", asked: Node, by_id: bool) -> Resolved:
+    """A model by name, as people type it, else by id, as the graph tells it; or the other way round."""
+    ids = [*_ids(engine, asked.name), asked.name]
+    for model_id in ids[::-1] if by_id else ids:
+        with suppress(ModelNotFound):
+            return _model_of_id(engine, Node("model", model_id, asked.part))
+    return _model_of_id(engine, asked)
+
+
+def _ids(engine: "Reads", name: str) -> list[str]:
+    """Id of the model that has a name now, or else of the newest that had it when it was deleted."""
+    sql = """
+        SELECT registered_model_id FROM registered_models WHERE name = $name
+        ORDER BY lifecycle_stage <> 'active', updated_at DESC LIMIT 1
+    """
+    found: list[str] = engine.query(sql, {"name": name}).column(0).to_pylist()
+    return [each for each in found if each != name]
+
+
+def _model_of_id(engine: "Reads", node: Node) -> Resolved:
     if node.part is not None and not node.part.isdecimal():
         node = _of_alias(engine, node)
     starts = _versions(engine, node)
@@ -155,7 +176,7 @@ def _model(engine: "Reads", node: Node) -> Resolved:
 
 
 def _of_alias(engine: "Reads", node: Node) -> Node:
-    sql = "SELECT version FROM model_versions WHERE name = $name AND list_contains(aliases, $alias)"
+    sql = "SELECT version FROM model_versions WHERE registered_model_id = $name AND list_contains(aliases, $alias)"
     found = engine.query(sql, {"name": node.name, "alias": node.part}).column("version").to_pylist()
     if not found:
         raise ModelNotFound(f"model {node.name} has no alias {node.part!r}{_near_models(engine, node)}")

@@ -24,7 +24,7 @@ def tracking_store(store_uri: str, artifact_uri: str | None = None, **_: Any) ->
     """
     from lakelineage.mlflow_plugin.tracking.store import TrackingStore
 
-    return TrackingStore(store_uri, artifact_uri)  # type: ignore[abstract]
+    return TrackingStore(store_uri, artifact_uri)
 
 
 def registry_store(store_uri: str, tracking_uri: str | None = None, **_: Any) -> "RegistryStore":
@@ -36,7 +36,7 @@ def registry_store(store_uri: str, tracking_uri: str | None = None, **_: Any) ->
     """
     from lakelineage.mlflow_plugin.registry.store import RegistryStore
 
-    return RegistryStore(store_uri, tracking_uri)  # type: ignore[abstract]
+    return RegistryStore(store_uri, tracking_uri)
 
 
 def artifact_repository(

@@ -14,38 +14,32 @@ elsewhere for that.
 
 import hashlib
 import json
+import threading
 import time
-from collections import Counter
+import weakref
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from lakelineage.model import nodes
+from lakelineage.model.changes import Stamp
 from lakelineage.model.clock import wall_clock
 from lakelineage.tables import ACTIVITY
+from lakelineage.tracking.capture import current_user
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from lakelineage.engine import Engine
+    from lakelineage.registry.acts import Known, Ledger
 
 #: Microseconds after which an act without its row is taken for orphaned.
 GRACE = 60_000_000
-REGISTER, SET_ALIAS, DELETE_ALIAS, FORGET = "register", "set_alias", "delete_alias", "forget"
+FORGET = "forget"
+_lock = threading.Lock()
+#: What each open lake's histories told so far.
+_ledgers: "weakref.WeakKeyDictionary[Engine, Ledger]" = weakref.WeakKeyDictionary()
 _RECOVERED = "recorded after the fact: the process that acted ended before it could"
-#: Acts that the history tables know of, oldest first.
-_ACTS = """
-    select ingested_at, writer, seq, name, version, null as alias, null as before, user_id, epoch_us(ingested_at) as at
-    from model_versions_history
-    qualify row_number() over (partition by name, version order by ingested_at, writer, seq) = 1
-    union all
-    select ingested_at, writer, seq, name, version, alias,
-           lag(version) over (partition by name, alias order by ingested_at, writer, seq), user_id,
-           epoch_us(ingested_at)
-    from aliases_history
-    order by 1, 2, 3
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,61 +76,58 @@ class Act:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def registered(actor: str, name: str, version: int, comment: str | None = None) -> Act:
-    """A version was registered."""
-    return Act(actor, REGISTER, str(nodes.model(name, version)), None, str(version), comment)
+def record(engine: "Engine", written: Sequence[tuple[Stamp, int]], comment: str | None = None) -> None:
+    """Write acts that are already in their history tables, and acts of the dead that nobody recorded.
+
+    Args:
+        engine: the open lake.
+        written: places of the rows that this process has just written to the histories, and how many rows each holds.
+        comment: why.
+    """
+    actor = current_user()
+    with _lock:
+        due = time.time_ns() // 1000 - GRACE
+        for known in _caught_up(engine, engine.rows(ACTIVITY)).open():
+            if known.act.acted_at < due:
+                _complete_lineage(engine, known)
+
+        def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
+            acts = []
+            for known in _caught_up(engine, rows).open():
+                if any(known.is_of(stamp, count) for stamp, count in written):
+                    acts.append(known.by(actor, comment))
+                elif known.act.acted_at < due:
+                    acts.append(replace(known.act, comment=_RECOVERED))
+            return _chained(rows, acts)
+
+        engine.exclusive(ACTIVITY, decide)
 
 
-def alias_moved(
-    actor: str, name: str, alias: str, before: int | None, after: int | None, comment: str | None = None
-) -> Act:
-    """An alias was set, moved or (``after`` None) taken off. States are "alias" or "alias -> version"."""
-    action = DELETE_ALIAS if after is None else SET_ALIAS
-    states = _alias_state(alias, before), _alias_state(alias, after)
-    return Act(actor, action, str(nodes.model(name)), *states, comment)
+def _caught_up(engine: "Engine", rows: "pa.Table") -> "Ledger":
+    """The ledger of a lake, told of all that is in the histories and of these rows of ``activity``."""
+    from lakelineage.registry.acts import Ledger
+
+    ledger = _ledgers.setdefault(engine, Ledger())
+    if not (ledger.read_histories(engine) and ledger.read_activity(rows)):
+        ledger = _ledgers[engine] = Ledger()  # a table is not what it was and more: somebody restored it
+        ledger.read_histories(engine)
+        ledger.read_activity(rows)
+    return ledger
 
 
-def _alias_state(alias: str, version: int | None) -> str:
-    return alias if version is None else f"{alias} -> {version}"
+def _complete_lineage(engine: "Engine", known: "Known") -> None:
+    """Tell the graph of a version whose registering process died before it could."""
+    from lakelineage.registry import edges
 
-
-def record(engine: "Engine", act: Act) -> None:
-    """Write an act that is already in its history table, and acts of the dead that nobody recorded."""
-    known = engine.query(_ACTS, ()).to_pylist()
-
-    def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
-        return _chained(rows, _missing(known, rows, act))
-
-    engine.exclusive(ACTIVITY, decide)
+    if known.act.action == "register":
+        version, source, run_id = known.act.object, known.state["source"], known.state["run_id"]
+        wanted = [*edges.of_version(version, source), *edges.of_run(engine, version, source, run_id)]
+        edges.add(engine, edges.missing(engine, wanted), run_id)
 
 
 def note(engine: "Engine", act: Act) -> None:
     """Write an act whose own record went another way."""
     engine.exclusive(ACTIVITY, lambda rows: _chained(rows, [act]))
-
-
-def _missing(known: Sequence[dict[str, Any]], rows: "pa.Table", mine: Act) -> list[Act]:
-    recorded = Counter(_act(row).key for row in rows.to_pylist())
-    due = time.time_ns() // 1000 - GRACE
-    missing: list[Act] = []
-    for entry in known:
-        act = _known_act(entry)
-        if recorded[act.key] > 0:
-            recorded[act.key] -= 1
-        elif act.key == mine.key and mine not in missing:
-            missing.append(mine)
-        elif entry["at"] < due:
-            missing.append(act)
-    return missing
-
-
-def _known_act(entry: dict[str, Any]) -> Act:
-    actor = entry["user_id"] or "unknown"
-    if entry["alias"] is None:
-        act = registered(actor, entry["name"], entry["version"], _RECOVERED)
-    else:
-        act = alias_moved(actor, entry["name"], entry["alias"], entry["before"], entry["version"], _RECOVERED)
-    return replace(act, acted_at=entry["at"])
 
 
 def _chained(rows: "pa.Table", acts: Sequence[Act]) -> list[tuple[Any, ...]]:
@@ -149,7 +140,8 @@ def _chained(rows: "pa.Table", acts: Sequence[Act]) -> list[tuple[Any, ...]]:
     return chain
 
 
-def _act(row: dict[str, Any]) -> Act:
+def act_of(row: dict[str, Any]) -> Act:
+    """A row of ``activity`` as a value."""
     at = (row["acted_at"] - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
     return Act(row["actor"], row["action"], row["object"], row["from_state"], row["to_state"], row["comment"], at)
 
@@ -181,7 +173,7 @@ def verify(engine: "Engine") -> list[Broken]:
     for position, row in enumerate(rows):
         if row["previous_hash"] != previous:
             broken.append(Broken(position, row["hash"], "the row before it was removed, put in or altered"))
-        if _act(row).hash(row["previous_hash"]) != row["hash"]:
+        if act_of(row).hash(row["previous_hash"]) != row["hash"]:
             broken.append(Broken(position, row["hash"], "its content is not what its hash was made of"))
         previous = row["hash"]
     return broken

@@ -14,6 +14,13 @@ _ORDER = re.compile(r"(?:(metrics|params|attributes)\.)?(`[^`]+`|[^\s`]+)(?:\s+(
 _OF_VERSION = {"name", "version", "created_at", "stage"}
 _OF_RUN = {"run_id", "name", "status", "start_time", "end_time", "user_id", "source", "git_commit", "experiment_id"}
 
+#: Versions, with the run that made their files: as registered, or that of the logged model, or the owner of the files.
+_MADE = """
+    select v.*, coalesce(v.run_id, l.source_run_id, v.owner) as made_by
+    from (select *, nullif(regexp_extract(source, '^artifact:([^/]+)', 1), '') as owner from model_versions) v
+    left join logged_models l on l.model_id = coalesce(v.model_id, v.owner)
+"""
+
 Piece = tuple[str, tuple[Any, ...]]
 
 
@@ -37,7 +44,7 @@ def compile_find(
     order, order_parameters = _order(order_by)
     text = " and ".join(f"({sql})" for sql, _ in conditions)
     parameters = tuple(value for _, values in conditions for value in values)
-    source = "model_versions v left join runs r on r.run_id = v.run_id"
+    source = f"({_MADE}) v left join runs r on r.run_id = v.made_by"
     return f"select {columns} from {source} where {text} order by {order}{_limit(limit)}", parameters + order_parameters
 
 
@@ -58,7 +65,7 @@ def _limit(limit: int | None) -> str:
 def _trained_on(trained_on: Any, version: int | str | None) -> Piece:
     sql, values = _table(trained_on) if trained_on is not None else ("true", ())
     compared, bounds = _versions(version)
-    used = "select 1 from inputs i join snapshots s on s.snapshot_id = i.snapshot_id where i.run_id = v.run_id"
+    used = "select 1 from inputs i join snapshots s on s.snapshot_id = i.snapshot_id where i.run_id = v.made_by"
     return f"exists ({used} and i.context = 'training' and {sql} and {compared})", values + bounds
 
 

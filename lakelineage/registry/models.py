@@ -1,83 +1,28 @@
 """Registered models, their versions and aliases."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from lakelineage.errors import (
-    AlreadyExists,
-    ArtifactNotFound,
-    InvalidInput,
-    ModelNotFound,
-    RunNotFound,
-    SnapshotNotFound,
-)
-from lakelineage.model import nodes, validate
-from lakelineage.model.changes import Rows
+from lakelineage.errors import InvalidInput, ModelNotFound, SnapshotNotFound
+from lakelineage.model import validate
 from lakelineage.model.clock import wall_clock
-from lakelineage.model.values import Lifecycle, Relation
-from lakelineage.registry import activity
-from lakelineage.registry.names import ModelUri, RunUri, alias_name, model_name, parse_uri
-from lakelineage.tables import ALIASES_HISTORY, LINEAGE, MODEL_VERSIONS_HISTORY, REGISTERED_MODELS_HISTORY
-from lakelineage.tracking.capture import current_user
-from lakelineage.tracking.ids import completed
+from lakelineage.registry import sources, write
+from lakelineage.registry.names import ModelUri, alias_name, model_name, parse_uri
+from lakelineage.registry.states import State
+from lakelineage.registry.values import (
+    ACTIVE_STAGES,
+    MODEL_COLUMNS,
+    VERSION_COLUMNS,
+    ModelVersion,
+    RegisteredModel,
+    checked_stage,
+    models_of,
+    versions_of,
+)
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from lakelineage.engine import Engine
-
-#: Stage of a version that nobody has moved yet; the name is MLflow's.
-NO_STAGE = "None"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelVersion:
-    """A version of a registered model, as it was when it was read.
-
-    Attributes:
-        name: registered model.
-        version: 1, 2, 3, …
-        run_id: run that made it.
-        source: node id of its files, ``artifact:<run>/<path>``.
-        aliases: aliases that name it, sorted.
-        stage: None, Staging, Production or Archived.
-        description: for people.
-        tags: tag → value.
-        created_at: when it was registered, UTC.
-        user_id: who registered it.
-    """
-
-    name: str
-    version: int
-    run_id: str
-    source: str
-    aliases: tuple[str, ...]
-    stage: str
-    description: str | None
-    tags: Mapping[str, str]
-    created_at: datetime
-    user_id: str | None
-
-    @property
-    def uri(self) -> str:
-        """``models:/<name>/<version>``."""
-        return f"models:/{self.name}/{self.version}"
-
-    @property
-    def node(self) -> str:
-        """Node id in the lineage graph."""
-        return str(nodes.model(self.name, self.version))
-
-    @property
-    def path(self) -> str:
-        """Path of its files inside the run's artifacts."""
-        return nodes.parse(self.source).part or ""
-
-
-_COLUMNS = "v.name, v.version, v.run_id, v.source, v.aliases, v.stage, v.description, v.tags, v.created_at, v.user_id"
-_ACTIVE = "v.lifecycle_stage = 'active'"
 
 
 class Models:
@@ -98,94 +43,156 @@ class Models:
         path: str = "model",
         description: str | None = None,
         tags: Mapping[str, str] | None = None,
+        run_id: str | None = None,
     ) -> ModelVersion:
-        """Give a logged model the next version number of a registered model, which is made if it is new.
+        """Give a model the next version number of a registered model, which is made if it is new.
 
         Args:
             name: registered model.
-            source: a run or its id (with ``path``), a logged model, or ``runs:/<run id>/<path>``.
+            source: a run, its id (with ``path``), a logged model, ``runs:/<run id>/<path>``, ``models:/m-<id>``; or a
+                folder or URI outside the lake, which is remembered and not copied.
             path: where in the run's artifacts the model is, if ``source`` does not tell.
             description: of this version, for people.
             tags: of this version.
+            run_id: run that made it, of what is outside the lake.
 
         Raises:
             InvalidInput: a name, tag or URI that cannot be.
             RunNotFound: no run has this id.
             ArtifactNotFound: the run logged nothing at this path.
+            ModelNotFound: there is no logged model of this id.
         """
         name = model_name(name)
-        place = _place(source, path)
-        place = replace(place, run_id=completed(self._engine, place.run_id))
-        self._require_artifact(place)
-        self._ensure(name)
-        actor = current_user()
-        values: dict[str, Any] = {
-            "run_id": place.run_id,
-            "source": str(nodes.artifact(place.run_id, place.path)),
-            "stage": NO_STAGE,
+        found = sources.given(self._engine, source, path, run_id)
+        values: dict[str, Any] = asdict(found) | {
             "description": None if description is None else validate.text(description, "description"),
-            "lifecycle_stage": Lifecycle.ACTIVE.value,
-            "created_at": wall_clock(),
-            "user_id": actor,
-            "tags": _tags(tags),
+            "tags": [*_tags(tags).items()],
         }
-        version = self._take_version(name, values)
-        self._add_edges(name, version)
-        activity.record(self._engine, activity.registered(actor, name, version, description))
+        outside = not found.source.startswith("artifact:")
+        _, version = write.add_version(
+            self._engine, name, values, wall_clock(), create=True, tell_run=outside, comment=description
+        )
         return self.get(name, version)
 
-    def _require_artifact(self, place: RunUri) -> None:
-        found = self._engine.query(
-            "select exists(select 1 from runs where run_id = ?) as run, "
-            "exists(select 1 from artifacts where run_id = ? and (path = ? or starts_with(path, ?))) as file",
-            (place.run_id, place.run_id, place.path, f"{place.path}/"),
-        ).to_pylist()[0]
-        if not found["run"]:
-            raise RunNotFound(f"no run has the id {place.run_id!r}; lake.search_runs() lists the runs there are")
-        if not found["file"]:
-            raise ArtifactNotFound(
-                f"run {place.run_id} logged nothing at {place.path!r}; log it with run.log_model(model, {place.path!r})"
+    def create(
+        self, name: str, *, description: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> RegisteredModel:
+        """Make a registered model that has no version yet; ``register`` makes one by itself.
+
+        Args:
+            name: no ``/``, ``:`` or ``@``.
+            description: for people.
+            tags: tag → value.
+
+        Raises:
+            InvalidInput: a name or tag that cannot be.
+            AlreadyExists: a model has this name.
+        """
+        told = None if description is None else validate.text(description, "description")
+        write.create_model(self._engine, model_name(name), told, _tags(tags), wall_clock())
+        return self.model(name)
+
+    def model(self, name: str) -> RegisteredModel:
+        """A registered model, by name.
+
+        Raises:
+            ModelNotFound: there is none.
+        """
+        sql = f"select {MODEL_COLUMNS} from registered_models where name = ? and lifecycle_stage = 'active'"
+        found = models_of(self._engine.query(sql, (_name(name),)))
+        if not found:
+            raise ModelNotFound(
+                f"no model is registered as {name!r}; `lakelineage models` (in Python lake.models.list()) lists them"
             )
+        return found[0]
 
-    def _ensure(self, name: str) -> None:
-        row = REGISTERED_MODELS_HISTORY.row(
-            name=name,
-            lifecycle_stage=Lifecycle.ACTIVE.value,
-            created_at=wall_clock(),
-            user_id=current_user(),
-            tags=[],
-        )
-        self._engine.exclusive(REGISTERED_MODELS_HISTORY, lambda rows: [] if _has(rows, name) else [row])
+    def rename(self, name: str, new_name: str, *, comment: str | None = None) -> RegisteredModel:
+        """Give a model another name. Its versions, aliases and lineage stay; the old name is free.
 
-    def _take_version(self, name: str, values: dict[str, Any]) -> int:
-        taken: list[int] = []
+        Raises:
+            ModelNotFound: no model has the name.
+            AlreadyExists: another model has the new name.
+            InvalidInput: a name that cannot be.
+        """
+        write.rename_model(self._engine, _name(name), model_name(new_name), wall_clock(), _comment(comment))
+        return self.model(new_name)
 
-        def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
-            versions = [row["version"] for row in _of(rows, name)]
-            taken[:] = [max(versions, default=0) + 1]
-            return [MODEL_VERSIONS_HISTORY.row(name=name, version=taken[0], **values)]
+    def delete(self, name: str, *, comment: str | None = None) -> None:
+        """Delete a model with its versions and aliases. Files and history stay; the name is free.
 
-        self._engine.exclusive(MODEL_VERSIONS_HISTORY, decide)
-        return taken[0]
+        Raises:
+            ModelNotFound: no model has the name.
+        """
+        write.delete_model(self._engine, _name(name), wall_clock(), _comment(comment))
 
-    def _add_edges(self, name: str, version: int) -> None:
-        """Tell the graph of this version, and of those whose registering process died before it could."""
-        known = self._engine.query(
-            "select distinct name, version, source, run_id from model_versions_history "
-            "where (name = ? and version = ?) or epoch_us(ingested_at) < ?",
-            (name, version, wall_clock() - activity.GRACE),
-        ).to_pylist()
-        there = self._engine.query(
-            "select distinct source, target from lineage where starts_with(target, 'model:')", ()
-        ).to_pylist()
-        edges = {(edge["source"], edge["target"]) for edge in there}
-        rows = [
-            LINEAGE.row(source=v["source"], target=target, relation=Relation.DERIVED_FROM.value, run_id=v["run_id"])
-            for v in known
-            if (v["source"], target := str(nodes.model(v["name"], v["version"]))) not in edges
-        ]
-        if rows:
-            self._engine.append((Rows(LINEAGE.name, tuple(rows)),))
+    def delete_version(self, name: str, version: int, *, comment: str | None = None) -> None:
+        """Delete a version, and the aliases that name it. Files and history stay; its number is not given again.
+
+        Raises:
+            ModelNotFound: there is no such version.
+        """
+        write.delete_version(self._engine, _name(name), validate.step(version), wall_clock(), _comment(comment))
+
+    def describe(
+        self, name: str, description: str | None, version: int | None = None, *, comment: str | None = None
+    ) -> None:
+        """Say what a model, or one of its versions, is; None takes the description off.
+
+        Raises:
+            ModelNotFound: there is no such model or version.
+        """
+        told = None if description is None else validate.text(description, "description")
+        changes = {"description": told, "last_updated_at": wall_clock()}
+        self._change(name, version, lambda state: None if state["description"] == told else changes, comment)
+
+    def set_tags(
+        self, name: str, tags: Mapping[str, str], version: int | None = None, *, comment: str | None = None
+    ) -> None:
+        """Set tags of a model, or of one of its versions; the others stay.
+
+        Raises:
+            ModelNotFound: there is no such model or version.
+            InvalidInput: a tag that cannot be.
+        """
+        self._change(name, version, with_tags(_tags(tags)), comment)
+
+    def delete_tag(self, name: str, key: str, version: int | None = None, *, comment: str | None = None) -> None:
+        """Take a tag off a model, or off one of its versions. No error if it has none of this name.
+
+        Raises:
+            ModelNotFound: there is no such model or version.
+        """
+        self._change(name, version, without_tag(key), comment)
+
+    def _change(self, name: str, version: int | None, change: write.Change, comment: str | None) -> None:
+        if version is None:
+            write.change_model(self._engine, _name(name), change, _comment(comment))
+        else:
+            write.change_version(self._engine, _name(name), validate.step(version), change, _comment(comment))
+
+    def set_stage(
+        self, name: str, version: int, stage: str, *, archive_existing: bool = False, comment: str | None = None
+    ) -> ModelVersion:
+        """Move a version to a stage.
+
+        Args:
+            name: registered model.
+            version: number.
+            stage: None, Staging, Production or Archived.
+            archive_existing: move the other versions of this stage to Archived, in the same commit; for Staging and
+                Production only.
+            comment: why; kept in the activity log.
+
+        Raises:
+            ModelNotFound: there is no such version.
+            InvalidInput: no such stage, or one whose versions are not archived.
+        """
+        chosen = checked_stage(stage)
+        if archive_existing and chosen not in ACTIVE_STAGES:
+            raise InvalidInput(f"archive_existing goes with {' or '.join(ACTIVE_STAGES)}, not with {chosen}")
+        number = validate.step(version)
+        write.set_stage(self._engine, _name(name), number, chosen, archive_existing, wall_clock(), _comment(comment))
+        return self.get(name, number)
 
     def get(self, name: str, version: int | str) -> ModelVersion:
         """A version, by number or by alias.
@@ -198,33 +205,37 @@ class Models:
         return self._one(name, "list_contains(v.aliases, ?)", alias_name(version), f"alias {version!r}")
 
     def _one(self, name: str, condition: str, value: Any, what: str) -> ModelVersion:
-        found = self._select(f"v.name = ? and {condition}", (model_name(name), value))
+        found = self._select(f"v.name = ? and {condition}", (_name(name), value))
         if not found:
-            there = [str(each.version) for each in self.versions(name)]
-            raise ModelNotFound(f"model {name!r} has no {what}; its versions are {', '.join(there)}")
+            there = ", ".join(str(each.version) for each in self.versions(name)) or "none yet"
+            raise ModelNotFound(f"model {name!r} has no {what}; its versions are {there}")
         return found[0]
 
     def _select(self, condition: str, parameters: tuple[Any, ...]) -> list[ModelVersion]:
-        sql = f"select {_COLUMNS} from model_versions v where {_ACTIVE} and {condition} order by v.name, v.version"
+        where = f"v.lifecycle_stage = 'active' and {condition}"
+        sql = f"select {VERSION_COLUMNS} from model_versions v where {where} order by v.name, v.version"
         return versions_of(self._engine.query(sql, parameters))
 
     def versions(self, name: str) -> list[ModelVersion]:
-        """All versions of a model, oldest first.
+        """All versions of a model, oldest first; none of one that was made without.
 
         Raises:
             ModelNotFound: no model has this name.
         """
-        found = self._select("v.name = ?", (model_name(name),))
+        found = self._select("v.name = ?", (_name(name),))
         if not found:
-            raise ModelNotFound(
-                f"no model is registered as {name!r}; `lakelineage models` (in Python lake.models.list()) lists them"
-            )
+            self.model(name)
         return found
 
     def list(self) -> list[ModelVersion]:
         """The newest version of each registered model, by name."""
         newest: dict[str, ModelVersion] = {each.name: each for each in self._select("true", ())}
         return [*newest.values()]
+
+    def registered(self) -> "list_[RegisteredModel]":
+        """All registered models, by name, also those that have no version."""
+        sql = f"select {MODEL_COLUMNS} from registered_models where lifecycle_stage = 'active' order by name"
+        return models_of(self._engine.query(sql))
 
     def set_alias(self, name: str, alias: str, version: int, *, comment: str | None = None) -> ModelVersion:
         """Let an alias name a version; if it named another, it moves.
@@ -233,9 +244,9 @@ class Models:
             InvalidInput: an alias that cannot be.
             ModelNotFound: there is no such version.
         """
-        chosen = self.get(name, validate.step(version))
-        self._move_alias(name, alias_name(alias), chosen.version, comment)
-        return self.get(name, version)
+        number = validate.step(version)
+        write.move_alias(self._engine, _name(name), alias_name(alias), number, _comment(comment))
+        return self.get(name, number)
 
     def delete_alias(self, name: str, alias: str, *, comment: str | None = None) -> None:
         """Take an alias off.
@@ -243,25 +254,8 @@ class Models:
         Raises:
             ModelNotFound: the model has no such alias.
         """
-        self._move_alias(model_name(name), alias_name(alias), None, comment)
-
-    def _move_alias(self, name: str, alias: str, version: int | None, comment: str | None) -> None:
-        if comment is not None:
-            validate.text(comment, "comment")
-        before: list[int | None] = []
-
-        def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
-            before[:] = [_aliased(rows, name, alias)]
-            if before[0] is None and version is None:
-                raise ModelNotFound(f"model {name!r} has no alias {alias!r}")
-            if before[0] == version:
-                return []
-            return [ALIASES_HISTORY.row(name=name, alias=alias, version=version, user_id=current_user())]
-
-        self._engine.exclusive(ALIASES_HISTORY, decide)
-        if before[0] != version:
-            act = activity.alias_moved(current_user(), name, alias, before[0], version, comment)
-            activity.record(self._engine, act)
+        if not write.move_alias(self._engine, _name(name), alias_name(alias), None, _comment(comment)):
+            raise ModelNotFound(f"model {name!r} has no alias {alias!r}")
 
     def resolve(self, uri: str) -> ModelVersion:
         """The version that ``models:/name/3``, ``models:/name/latest`` or ``models:/name@alias`` names.
@@ -303,7 +297,7 @@ class Models:
         """
         from lakelineage.registry import find
 
-        sql, parameters = find.compile_find(_COLUMNS, trained_on, version, where, order_by, alias, limit)
+        sql, parameters = find.compile_find(VERSION_COLUMNS, trained_on, version, where, order_by, alias, limit)
         found = versions_of(self._engine.query(sql, parameters))
         if not found and trained_on is not None and not self._engine.query(*find.compile_known(trained_on)).num_rows:
             raise SnapshotNotFound(
@@ -317,47 +311,35 @@ class Models:
 list_ = list
 
 
-def versions_of(rows: "pa.Table") -> list[ModelVersion]:
-    """Rows of ``model_versions`` as values."""
-    return [
-        ModelVersion(**(row | {"aliases": tuple(row["aliases"] or ()), "tags": dict(row["tags"] or ())}))
-        for row in rows.to_pylist()
-    ]
+def with_tags(tags: Mapping[str, str]) -> write.Change:
+    """A change that sets tags, and leaves the others."""
+
+    def change(state: State) -> dict[str, Any] | None:
+        before = dict(state["tags"] or ())
+        after = before | dict(tags)
+        return None if after == before else {"tags": [*after.items()]}
+
+    return change
 
 
-def _place(source: Any, path: str) -> RunUri:
-    """Where the files of what is to be registered are."""
-    uri = source if isinstance(source, str) else getattr(source, "uri", None)
-    if isinstance(uri, str) and ":/" in uri:
-        parsed = parse_uri(uri)
-        if isinstance(parsed, RunUri):
-            return parsed
-        raise InvalidInput(f"{uri!r} is registered already; register a run, a logged model or runs:/RUN_ID/PATH")
-    run_id = source if isinstance(source, str) else getattr(source, "id", None)
-    if not isinstance(run_id, str) or not run_id:
-        raise InvalidInput(f"{source!r} is no run, run id, logged model or runs:/RUN_ID/PATH")
-    return RunUri(run_id, validate.artifact_path(path))
+def without_tag(key: str) -> write.Change:
+    """A change that takes a tag off."""
+
+    def change(state: State) -> dict[str, Any] | None:
+        left = [(name, value) for name, value in state["tags"] or () if name != key]
+        return None if len(left) == len(state["tags"] or ()) else {"tags": left}
+
+    return change
 
 
-def _tags(tags: Mapping[str, str] | None) -> list[tuple[str, str]]:
-    return [(validate.key(k, "tag"), validate.text(v, f"value of tag {k!r}")) for k, v in (tags or {}).items()]
+def _name(name: object) -> str:
+    """A name that is looked up: MLflow takes some that we do not give."""
+    return validate.text(name, "model name")
 
 
-def _of(rows: "pa.Table", name: str) -> list[dict[str, Any]]:
-    import pyarrow.compute as pc
-
-    found: list[dict[str, Any]] = rows.filter(pc.equal(rows["name"], name)).to_pylist()
-    return found
+def _tags(tags: Mapping[str, str] | None) -> dict[str, str]:
+    return {validate.key(k, "tag"): validate.text(v, f"value of tag {k!r}") for k, v in (tags or {}).items()}
 
 
-def _has(rows: "pa.Table", name: str) -> bool:
-    states = _of(rows, name)
-    if states and states[-1]["lifecycle_stage"] != Lifecycle.ACTIVE:
-        raise AlreadyExists(f"model {name!r} was deleted; its name is not given again, choose another")
-    return bool(states)
-
-
-def _aliased(rows: "pa.Table", name: str, alias: str) -> int | None:
-    """The version that the alias names after the last of these rows."""
-    states = [row["version"] for row in _of(rows, name) if row["alias"] == alias]
-    return states[-1] if states else None
+def _comment(text: str | None) -> str | None:
+    return None if text is None else validate.text(text, "comment")

@@ -40,6 +40,13 @@ def alias_name(value: object) -> str:
     return alias
 
 
+def _looked_up(name: str) -> str:
+    """A name that is looked up: MLflow takes some that we do not give."""
+    if "/" in name or ":" in name or not name:
+        raise InvalidInput(f"model name {name!r} is empty or has one of / and :, which no registered model has")
+    return name
+
+
 @dataclass(frozen=True, slots=True)
 class ModelUri:
     """``models:/name/3``, ``models:/name/latest`` or ``models:/name@alias``, read.
@@ -80,14 +87,16 @@ def parse_uri(text: str) -> ModelUri | RunUri:
 
 
 def _model_uri(text: str, rest: str) -> ModelUri:
-    name, at, alias = rest.partition("@")
-    if at:
-        return ModelUri(model_name(name), None, alias_name(alias))
-    name, slash, version = rest.partition("/")
+    # A name that MLflow gave may hold an @.
+    name, slash, version = rest.rpartition("/")
     if slash and version.isascii() and version.isdigit():
-        return ModelUri(model_name(name), int(version), None)
+        return ModelUri(_looked_up(name), int(version), None)
     if slash and version.lower() == "latest":
-        return ModelUri(model_name(name), None, None)
+        return ModelUri(_looked_up(name), None, None)
+    name, at, alias = rest.rpartition("@")
+    if at:
+        return ModelUri(_looked_up(name), None, alias_name(alias))
+    name = rest.partition("/")[0]
     raise InvalidInput(
         f"{text!r} names no version; write models:/{name}/3, models:/{name}/latest or models:/{name}@alias"
     )

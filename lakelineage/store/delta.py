@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lakelineage.errors import ConcurrentWrite, StorageFailed, StorageFull
 from lakelineage.store import columns, faults, forks
+from lakelineage.store.all_rows import AllRows
 from lakelineage.store.log_files import sync_checkpoints, sync_commits, trim_log
 from lakelineage.store.parquet import writer_properties
 from lakelineage.store.root import Root
@@ -105,6 +106,7 @@ class _Handle:
         self._checked = 0.0
         self._files: tuple[int, tuple[DataFile, ...]] = (-1, ())
         self._covered: tuple[int, dict[str, int | None]] = (-1, {})
+        self._rows = AllRows(table)
 
     def refreshed(self) -> "DeltaTable | None":
         """The table at its newest version; None if it does not exist yet."""
@@ -179,6 +181,18 @@ class _Handle:
         if self._files[0] != delta.version():
             self._files = (delta.version(), tuple(self._list(delta)))
         return self._files[1]
+
+    def all_rows(self, delta: "DeltaTable") -> "pa.Table":
+        """Every row of the version that is loaded, in the order of the lake."""
+        with delta_errors(f"reading table {self.table.name}"):
+            return self._rows.at(delta, self._sizes(delta))
+
+    def added(self, delta: "DeltaTable", rows: "pa.Table", before: int) -> None:
+        """Rows were committed by us, on version ``before``."""
+        self._rows.added(delta, rows, before, self._sizes(delta))
+
+    def _sizes(self, delta: "DeltaTable") -> dict[str, int]:
+        return {file.path: file.num_rows for file in self.files(delta)}
 
     def covered(self, delta: "DeltaTable", writers: Iterable[str]) -> dict[str, int]:
         """Transaction versions of the version that is loaded. Each look reads the log, so answers are kept."""
@@ -371,7 +385,7 @@ class DeltaStore:
         for attempt in range(attempts):
             with handle.lock:
                 delta = handle.created()
-                rows = decide(_all_rows(table, delta))
+                rows = decide(handle.all_rows(delta))
                 if not rows:
                     return None
                 data = stamped(rows)
@@ -384,11 +398,19 @@ class DeltaStore:
                     faults.reach("exclusive.after")
                     if self._sync:
                         sync_commits(Path(self._root.child("tables", table.name)), before + 1, delta.version())
+                    handle.added(delta, data, before)
                     return data
                 except ConcurrentWrite:
                     pass  # decide again on what the winner left
             time.sleep(min(0.5, 0.005 * 1.3**attempt))
         raise ConcurrentWrite(f"table {table.name}: lost {attempts} races in a row; try again")
+
+    def rows(self, table: Table) -> "pa.Table":
+        """Every row of a table that is written under a lock, in the order of the lake."""
+        handle = self._handle(table)
+        with handle.lock:
+            delta = handle.refreshed()
+            return table.empty() if delta is None else handle.all_rows(delta)
 
     def upsert(self, table: Table, rows: "pa.Table", transactions: Mapping[str, int]) -> int:
         """Replace rows of a current table by key, and add the new ones, in one commit.
@@ -486,19 +508,6 @@ class DeltaStore:
         """Open every table anew when it is next asked for: something on the disk is not as it was known."""
         with self._lock:
             self._handles.clear()
-
-
-def _all_rows(table: Table, delta: "DeltaTable") -> "pa.Table":
-    import pyarrow as pa
-    from deltalake import QueryBuilder
-
-    with delta_errors(f"reading {delta.table_uri}"):
-        result = QueryBuilder().register("t", delta).execute("SELECT * FROM t ORDER BY ingested_at, writer, seq")
-        rows = pa.RecordBatchReader.from_stream(result).read_all()
-        for field in table.schema:  # a lake of an older format that cannot be upgraded lacks the newest columns
-            if field.name not in rows.schema.names:
-                rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
-        return rows.select(table.schema.names).cast(table.schema)
 
 
 def _commit_properties(transactions: Mapping[str, int]) -> "CommitProperties":

@@ -45,7 +45,7 @@ def ask(**variables: str) -> "subprocess.CompletedProcess[str]":
 
 def test_commands_and_options_are_completed() -> None:
     assert tab("lakelineage ru") == ["runs", "run"]
-    assert tab("lakelineage models re") == ["register"]
+    assert tab("lakelineage models reg") == ["register"]
     assert tab("lakelineage runs --order") == ["--order-by"]
     assert tab("lakelineage end x --status F") == ["FINISHED", "FAILED"]
 

@@ -148,6 +148,8 @@ def test_a_model_that_is_not_there_names_the_command_that_lists_models(place: An
         ("demo", "--json"),
         ("snapshot", "--version", "1"),
         ("models", "alias", "m", "champion"),
+        ("models", "delete", "m@champion"),
+        ("models", "tag", "m", "no value"),
         ("lineage", "x", "--path-to", "y", "--upstream"),
     ],
 )

@@ -20,7 +20,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     EXPERIMENTS.name: ("experiments_history",),
     RUNS.name: ("runs_history", "params", "metrics", "tags_history"),
     LOGGED_MODELS.name: ("logged_models_history", "logged_model_params", "logged_model_tags_history"),
-    REGISTERED_MODELS.name: ("registered_models_history", "aliases_history"),
+    REGISTERED_MODELS.name: ("registered_models_history", "model_versions_history", "aliases_history"),
     MODEL_VERSIONS.name: ("model_versions_history", "registered_models_history", "aliases_history"),
 }
 
@@ -42,11 +42,14 @@ QUALIFY row_number() OVER (PARTITION BY experiment_id ORDER BY {_NEWEST_FIRST}) 
 
 #: A registered model keeps its id when it is renamed; rows of older formats have none, and there the name is the id.
 _ID = "coalesce(h.registered_model_id, h.name)"
+#: With a deleted version its aliases go, in the same commit.
 _ALIASES = f"""
 SELECT id, alias, version FROM (
   SELECT {_ID} AS id, alias, arg_max(struct_pack(v := version), row({_ORDER})).v AS version
   FROM aliases_history h GROUP BY ALL
-) WHERE version IS NOT NULL
+) WHERE version IS NOT NULL AND (id, version) NOT IN (
+  SELECT ({_ID}, h.version) FROM model_versions_history h WHERE lifecycle_stage <> 'active'
+)
 """
 
 REGISTERED_MODELS_SQL = f"""

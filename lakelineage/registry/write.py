@@ -1,0 +1,299 @@
+"""What changes the registry. Names, aliases, stages and tags are checked by the caller: MLflow allows more than we do.
+
+Each change is one commit to the history that it is about, made on what that history says at that moment; then its act
+is recorded. Where a model is told of a change of its versions, this is told first: a process that dies between leaves
+a time of change too many, and never a version of no model.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from lakelineage.errors import AlreadyExists, ModelNotFound
+from lakelineage.model import nodes
+from lakelineage.model.changes import Stamp
+from lakelineage.model.values import Lifecycle
+from lakelineage.registry import activity, edges
+from lakelineage.registry.states import ModelStates, State, VersionStates, aliased
+from lakelineage.registry.values import NO_STAGE
+from lakelineage.tables import ALIASES_HISTORY, MODEL_VERSIONS_HISTORY, REGISTERED_MODELS_HISTORY
+from lakelineage.tracking.capture import current_user
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lakelineage.engine import Engine
+
+#: The "Archived" of stages, and what a state changes to.
+_ARCHIVED = "Archived"
+Changes = Mapping[str, Any]
+#: Given a state, the columns to change; None changes nothing.
+Change = Callable[[State], Changes | None]
+
+
+def model_id(engine: "Engine", name: str) -> str:
+    """Id of the registered model of a name.
+
+    Raises:
+        ModelNotFound: there is none.
+    """
+    return _required(ModelStates(engine.rows(REGISTERED_MODELS_HISTORY)), name)
+
+
+def _required(states: ModelStates, name: str) -> str:
+    found = states.id_of(name)
+    if found is None:
+        raise ModelNotFound(
+            f"no model is registered as {name!r}; `lakelineage models` (in Python lake.models.list()) lists them"
+        )
+    return found
+
+
+def _new_model(states: ModelStates, name: str, **values: Any) -> tuple[Any, ...]:
+    return REGISTERED_MODELS_HISTORY.row(
+        name=name,
+        registered_model_id=states.free_id(name),
+        lifecycle_stage=Lifecycle.ACTIVE.value,
+        user_id=current_user(),
+        **({"tags": []} | values),
+    )
+
+
+def create_model(engine: "Engine", name: str, description: str | None, tags: Mapping[str, str], at: int) -> None:
+    """Take a name.
+
+    Args:
+        engine: the open lake.
+        name: of the model.
+        description: for people.
+        tags: tag → value.
+        at: when, µs since 1970 UTC.
+
+    Raises:
+        AlreadyExists: a model has this name.
+    """
+
+    def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
+        states = ModelStates(rows)
+        if states.id_of(name) is not None:
+            raise AlreadyExists(f"a model is registered as {name!r} already; choose another name, or rename that one")
+        told = {"description": description, "tags": [*tags.items()], "created_at": at, "last_updated_at": at}
+        return [_new_model(states, name, **told)]
+
+    _record(engine, [(engine.exclusive(REGISTERED_MODELS_HISTORY, decide), 1)], None)
+
+
+def change_model(engine: "Engine", name: str, change: Change, comment: str | None = None) -> None:
+    """Change the state of a model.
+
+    Args:
+        engine: the open lake.
+        name: of the model.
+        change: of its state.
+        comment: why.
+
+    Raises:
+        ModelNotFound: no model has this name.
+    """
+
+    def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
+        states = ModelStates(rows)
+        found = _required(states, name)
+        changes = change(states.state(found))
+        return [states.changed(found, **changes)] if changes else []
+
+    _record(engine, [(engine.exclusive(REGISTERED_MODELS_HISTORY, decide), 1)], comment)
+
+
+def rename_model(engine: "Engine", name: str, new_name: str, at: int, comment: str | None = None) -> None:
+    """Give a model another name.
+
+    Raises:
+        ModelNotFound: no model has the name.
+        AlreadyExists: another model has the new name.
+    """
+
+    def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
+        states = ModelStates(rows)
+        found = _required(states, name)
+        if states.id_of(new_name) not in (None, found):
+            raise AlreadyExists(f"a model is registered as {new_name!r} already; choose another name")
+        return [states.changed(found, name=new_name, last_updated_at=at)]
+
+    _record(engine, [(engine.exclusive(REGISTERED_MODELS_HISTORY, decide), 1)], comment)
+
+
+def delete_model(engine: "Engine", name: str, at: int, comment: str | None = None) -> None:
+    """Delete a model with its versions and aliases: its name is free again.
+
+    Raises:
+        ModelNotFound: no model has this name.
+    """
+    gone = {"lifecycle_stage": Lifecycle.DELETED.value, "last_updated_at": at}
+    change_model(engine, name, lambda _: gone, comment)
+
+
+def add_version(
+    engine: "Engine",
+    name: str,
+    values: Changes,
+    at: int,
+    *,
+    create: bool = False,
+    copied: str | None = None,
+    tell_run: bool = False,
+    comment: str | None = None,
+) -> tuple[str, int]:
+    """Take the next version number of a model.
+
+    Args:
+        engine: the open lake.
+        name: of the model.
+        values: columns of the version besides its name and number and the times.
+        at: when, µs since 1970 UTC.
+        create: make the model if there is none of this name.
+        copied: node id of the version that it is a copy of.
+        tell_run: let the graph know that its run made it, if nothing else said so.
+        comment: why.
+
+    Returns:
+        Id of the model, and the number.
+
+    Raises:
+        ModelNotFound: no model has this name, and none is to be made.
+    """
+    found = _told(engine, name, at, create)
+    taken: list[int] = []
+    told = {"stage": NO_STAGE, "lifecycle_stage": Lifecycle.ACTIVE.value, "user_id": current_user(), "tags": []}
+
+    def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
+        taken[:] = [VersionStates(rows, found).next]
+        own = {"name": name, "registered_model_id": found, "version": taken[0]}
+        return [MODEL_VERSIONS_HISTORY.row(**(told | dict(values) | own | {"created_at": at, "last_updated_at": at}))]
+
+    stamp = engine.exclusive(MODEL_VERSIONS_HISTORY, decide)
+    node, source, run_id = str(nodes.model(found, taken[0])), values["source"], values.get("run_id")
+    made = edges.missing(engine, edges.of_run(engine, node, source, run_id)) if tell_run else []
+    edges.add(engine, [*made, *edges.of_version(node, source, copied)], run_id)
+    _record(engine, [(stamp, 1)], comment)
+    return found, taken[0]
+
+
+def _told(engine: "Engine", name: str, at: int, create: bool = False) -> str:
+    """Tell a model that its versions change; its id."""
+    told: list[str] = []
+
+    def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
+        states = ModelStates(rows)
+        found = states.id_of(name)
+        if found is None and create:
+            told[:] = [states.free_id(name)]
+            return [_new_model(states, name, created_at=at)]
+        told[:] = [_required(states, name)]
+        return [states.changed(told[0], last_updated_at=at)]
+
+    engine.exclusive(REGISTERED_MODELS_HISTORY, decide)
+    return told[0]
+
+
+def _version(states: VersionStates, name: str, version: int) -> State:
+    found = states.state(version)
+    if found is None:
+        raise ModelNotFound(f"model {name!r} has no version {version}; `lakelineage models show` lists them")
+    return found
+
+
+def change_version(engine: "Engine", name: str, version: int, change: Change, comment: str | None = None) -> None:
+    """Change the state of a version: as :func:`change_model`.
+
+    Raises:
+        ModelNotFound: there is no such model or version.
+    """
+    own = model_id(engine, name)
+
+    def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
+        states = VersionStates(rows, own)
+        state = _version(states, name, version)
+        changes = change(state)
+        return [states.changed(state, **changes, name=name)] if changes else []
+
+    _record(engine, [(engine.exclusive(MODEL_VERSIONS_HISTORY, decide), 1)], comment)
+
+
+def delete_version(engine: "Engine", name: str, version: int, at: int, comment: str | None = None) -> None:
+    """Delete a version; aliases name it no longer, and its number is not given again.
+
+    Raises:
+        ModelNotFound: there is no such model or version.
+    """
+    _version(VersionStates(engine.rows(MODEL_VERSIONS_HISTORY), model_id(engine, name)), name, version)
+    _told(engine, name, at)
+    gone = {"lifecycle_stage": Lifecycle.DELETED.value, "last_updated_at": at}
+    change_version(engine, name, version, lambda _: gone, comment)
+
+
+def set_stage(
+    engine: "Engine", name: str, version: int, stage: str, archive: bool, at: int, comment: str | None = None
+) -> None:
+    """Move a version to a stage, in one commit with the versions that are archived for it.
+
+    Args:
+        engine: the open lake.
+        name: of the model.
+        version: number.
+        stage: one of ``STAGES``.
+        archive: move the others of this stage to "Archived".
+        at: when, µs since 1970 UTC.
+        comment: why.
+
+    Raises:
+        ModelNotFound: there is no such model or version.
+    """
+    own = model_id(engine, name)
+    _version(VersionStates(engine.rows(MODEL_VERSIONS_HISTORY), own), name, version)
+    _told(engine, name, at)
+    moved: list[int] = []
+
+    def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
+        states = VersionStates(rows, own)
+        others = [each for each in states.in_stage(stage) if each != version] if archive else []
+        targets = [*((each, _ARCHIVED) for each in others), (version, stage)]
+        moved[:] = [len(targets)]
+        changed = ((_version(states, name, each), to) for each, to in targets)
+        return [states.changed(state, name=name, stage=to, last_updated_at=at) for state, to in changed]
+
+    stamp = engine.exclusive(MODEL_VERSIONS_HISTORY, decide)
+    _record(engine, [(stamp, moved[0])], comment)
+
+
+def move_alias(engine: "Engine", name: str, alias: str, version: int | None, comment: str | None = None) -> bool:
+    """Let an alias name a version, or (None) nothing.
+
+    Returns:
+        Whether that changed anything.
+
+    Raises:
+        ModelNotFound: there is no such model or version.
+    """
+    own = model_id(engine, name)
+    versions = VersionStates(engine.rows(MODEL_VERSIONS_HISTORY), own)
+    if version is not None:
+        _version(versions, name, version)
+
+    def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
+        before = aliased(rows, own, alias)
+        if before is not None and versions.state(before) is None:
+            before = None  # with a deleted version its aliases went
+        if before == version:
+            return []
+        told = {"name": name, "registered_model_id": own, "user_id": current_user()}
+        return [ALIASES_HISTORY.row(alias=alias, version=version, **told)]
+
+    stamp = engine.exclusive(ALIASES_HISTORY, decide)
+    _record(engine, [(stamp, 1)], comment)
+    return stamp is not None
+
+
+def _record(engine: "Engine", written: list[tuple[Stamp | None, int]], comment: str | None) -> None:
+    placed = [(stamp, rows) for stamp, rows in written if stamp is not None]
+    if placed:
+        activity.record(engine, placed, comment)

@@ -1,0 +1,69 @@
+"""Where a lake differs from MLflow's SQL store, on purpose. The list is whole: every other case of the suite agrees."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from mlflow.entities import Metric
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What is different, as a sentence for the documentation, and what each side is seen to do."""
+
+    reason: str
+    seen: Callable[[Any], Any]
+    mlflow: Any
+    lake: Any
+
+
+def _infinities(side: Any) -> list[float]:
+    run = side.run()
+    for step, value in enumerate((math.inf, -math.inf)):
+        side.tracking.log_metric(run, Metric("m", value, 1, step))
+    return [one.value for one in side.tracking.get_metric_history(run, "m")]
+
+
+def _tie(side: Any) -> float:
+    run = side.run()
+    for value in (2.0, 1.0):
+        side.tracking.log_metric(run, Metric("m", value, 1, 0))
+    return float(side.tracking.get_run(run).data.metrics["m"])
+
+
+def _nan_of_a_model(side: Any) -> str:
+    run = side.run()
+    model = side.tracking.create_logged_model(side.tracking.get_run(run).info.experiment_id).model_id
+    side.tracking.log_metric(run, Metric("m", math.nan, 1, 0, model_id=model))
+    return str(side.tracking.get_logged_model(model).metrics[0].value)
+
+
+LARGEST = 1.7976931348623157e308
+DIFFERENCES = {
+    "infinity": Difference(
+        "±inf stays ±inf. The SQL store keeps the largest and smallest number instead (±1.797e308).",
+        _infinities, mlflow=[LARGEST, -LARGEST], lake=[math.inf, -math.inf],
+    ),
+    "tie": Difference(
+        "Of points with the same step and timestamp, the one that arrived last is the latest. "
+        "The SQL store takes the one with the highest value.",
+        _tie, mlflow=2.0, lake=1.0,
+    ),
+    "nan-of-a-model": Difference(
+        "A NaN that was logged for a logged model stays NaN. The SQL store shows 0 on the model.",
+        _nan_of_a_model, mlflow="0.0", lake="nan",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_a_difference_is_what_is_published(side: Any, name: str) -> None:
+    assert DIFFERENCES[name].seen(side) == getattr(DIFFERENCES[name], side.name)
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_a_difference_is_one(name: str) -> None:
+    assert DIFFERENCES[name].mlflow != DIFFERENCES[name].lake
+    assert DIFFERENCES[name].reason.endswith(".")

@@ -25,9 +25,10 @@ demo: $(VENV)/.demo ## Set up, and run the demo on sample_data/ (under a minute 
 test: $(VENV)/.dev jars ## Set up, and run all tests (ARGS="-k name" for some)
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
-# 3: there is no Java or no Maven, and the tests on Spark are skipped. Where there are, a failing download fails here.
-jars: $(VENV)/.dev ## Delta Lake for the tests on Spark, got by Maven once
+# 3: there is no Java or no Maven, and the tests on Spark and in Java are skipped. Where there are, a failing download fails here.
+jars: $(VENV)/.dev ## Delta Lake and MLflow's Java client for the tests, got by Maven once
 	@$(BIN)/python tests/jars.py || [ $$? -eq 3 ]
+	@$(BIN)/python tests/jars.py client || [ $$? -eq 3 ]
 
 lint: $(VENV)/.dev ## Style rules
 	$(BIN)/ruff check .

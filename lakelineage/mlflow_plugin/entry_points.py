@@ -24,7 +24,7 @@ def tracking_store(store_uri: str, artifact_uri: str | None = None, **_: Any) ->
     """
     from lakelineage.mlflow_plugin.tracking.store import TrackingStore
 
-    return TrackingStore(store_uri, artifact_uri)
+    return TrackingStore(store_uri, artifact_uri)  # type: ignore[abstract]
 
 
 def registry_store(store_uri: str, tracking_uri: str | None = None, **_: Any) -> "RegistryStore":

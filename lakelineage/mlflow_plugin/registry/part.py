@@ -37,7 +37,7 @@ class RegistryPart:
         Raises:
             MlflowException: a name that cannot be, or no such model.
         """
-        _validate_model_name(name)
+        _validate_model_name(name)  # type: ignore[arg-type] # it refuses None by its own message
         found = ModelStates(self.engine.rows(REGISTERED_MODELS_HISTORY)).id_of(name)
         if found is None:
             raise MlflowException(f"Registered Model with name={name} not found", RESOURCE_DOES_NOT_EXIST)
@@ -49,7 +49,7 @@ class RegistryPart:
         Raises:
             MlflowException: a name or number that cannot be, or no such version.
         """
-        _validate_model_name(name)
+        _validate_model_name(name)  # type: ignore[arg-type] # it refuses None by its own message
         number: int = _validate_model_version(version)
         model_id = ModelStates(self.engine.rows(REGISTERED_MODELS_HISTORY)).id_of(name)
         states = None if model_id is None else VersionStates(self.engine.rows(MODEL_VERSIONS_HISTORY), model_id)

@@ -21,7 +21,9 @@ def jars() -> str:
     """The class path of MLflow's client."""
     if shutil.which("javac") is None:
         pytest.skip("the program is in Java, and there is no JDK on the PATH")
-    found = subprocess.run([sys.executable, str(_ROOT / "tests" / "jars.py"), "client"], stdout=subprocess.PIPE, text=True)
+    found = subprocess.run(
+        [sys.executable, str(_ROOT / "tests" / "jars.py"), "client"], stdout=subprocess.PIPE, text=True
+    )
     if found.returncode == 3:
         pytest.skip(found.stdout.strip())
     assert found.returncode == 0, "the download of the jars failed; what Maven says is above"

@@ -51,9 +51,7 @@ def test_what_processes_and_a_server_log_at_once_is_there_once(server: Any, star
     experiment = client.create_experiment(f"crowd {uuid4().hex}")
     shared, contested = client.create_run(experiment).info.run_id, f"contested {uuid4().hex}"
     places = {"first": server.store, "second": server.store, "by http": server.uri, "by http too": server.uri}
-    writers = {
-        who: start(_WRITER, uri, who, experiment, shared, contested, _POINTS) for who, uri in places.items()
-    }
+    writers = {who: start(_WRITER, uri, who, experiment, shared, contested, _POINTS) for who, uri in places.items()}
     for writer in writers.values():
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"

@@ -34,6 +34,8 @@ PROPERTIES = {
 _TRUST = 300.0
 #: Columns whose smallest and greatest value of each file are looked at.
 _RANGES = ("writer", "run_id")
+#: Nanoseconds after which a folder's time of change tells any later change: file systems count it in steps.
+_SETTLED = 1_000_000_000
 _LOCK_ID = "exclusive"
 
 
@@ -242,6 +244,7 @@ class DeltaStore:
     def __init__(self, root: Root, sync: bool) -> None:
         self._root = root
         self._sync = sync and root.local is not None
+        self._listed: dict[str, tuple[int, int]] = {}
         self._handles: dict[str, _Handle] = {}
         self._lock = threading.Lock()
 
@@ -258,11 +261,18 @@ class DeltaStore:
         """
         if self._root.local is None:
             return None
+        log = f"{self._root.local}/tables/{table.name}/_delta_log"
         try:
-            names = os.listdir(self._root.local / "tables" / table.name / "_delta_log")
+            changed = os.stat(log).st_mtime_ns
+            if self._listed.get(log, (0, 0))[0] == changed:
+                return self._listed[log][1]
+            names = os.listdir(log)
         except FileNotFoundError:
             return None
-        return max((int(n[:20]) for n in names if n.endswith(".json") and n[:20].isdigit()), default=None)
+        version = max((int(n[:20]) for n in names if n.endswith(".json") and n[:20].isdigit()), default=None)
+        if version is not None and time.time_ns() - changed > _SETTLED:
+            self._listed[log] = changed, version
+        return version
 
     def age_on_disk(self, table: Table) -> float | None:
         """Seconds since the last commit to a table of a local lake; None if there is none or the lake is not local."""

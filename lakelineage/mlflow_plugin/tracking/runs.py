@@ -79,14 +79,19 @@ class RunsPart(ExperimentsPart):
             row: see :func:`run_entities.run_info`.
             experiments: those there are, by id, if the caller has just looked.
         """
-        experiment = (experiments or self.lake.experiments.states()).get(row["experiment_id"])
-        gone = row["lifecycle_stage"] != Lifecycle.ACTIVE or experiment is None or not experiment.is_active
-        stage = LifecycleStage.DELETED if gone else LifecycleStage.ACTIVE
+        stage = self._stage(row["lifecycle_stage"], row["experiment_id"], experiments)
         uri = row["artifact_uri"]
         if uri is None:
             location = f"{places.FOLDER}/{row['run_id']}"
             uri = places.artifact_uri_of(self.store_uri, row["experiment_id"], location)
         return run_entities.run_info(row, uri, stage)
+
+    def _stage(self, own: str, experiment_id: str, experiments: Mapping[str, Experiment] | None = None) -> str:
+        """Whether a run is there: it goes with its experiment."""
+        experiment = (experiments or self.lake.experiments.states()).get(experiment_id)
+        there = own == Lifecycle.ACTIVE and experiment is not None and experiment.is_active
+        stage: str = LifecycleStage.ACTIVE if there else LifecycleStage.DELETED
+        return stage
 
     def known(self, run_id: str) -> KnownRun:
         """A run, deleted or not.
@@ -106,7 +111,7 @@ class RunsPart(ExperimentsPart):
             MlflowException: there is none, or it is deleted.
         """
         known = self.known(run_id)
-        stage = self.info_of(asdict(known.state)).lifecycle_stage
+        stage = self._stage(known.state.lifecycle_stage, known.state.experiment_id)
         if stage != LifecycleStage.ACTIVE:
             raise MlflowException(
                 f"The run {run_id} must be in the 'active' state. Current state is {stage}.", INVALID_PARAMETER_VALUE

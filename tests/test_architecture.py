@@ -55,7 +55,8 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 import lakelineage
 for module in pkgutil.walk_packages(lakelineage.__path__, "lakelineage."):
-    if not module.name.endswith("__main__"):
+    plugin = module.name.startswith("lakelineage.mlflow_plugin.") and not module.name.endswith("entry_points")
+    if not module.name.endswith("__main__") and not plugin:  # MLflow loads the plugin, by its entry points
         importlib.import_module(module.name)
         print(module.name)
 """

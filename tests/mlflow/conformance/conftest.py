@@ -38,6 +38,7 @@ class Stores:
     artifacts: str
     tracking: Any
     registry: Any
+    standing: str | None = None
 
 
 @dataclass
@@ -108,6 +109,12 @@ class Side:
         for number in range(versions):
             self.registry.create_model_version(name, f"s3://somewhere/{number + 1}", run_id=None)
         return name
+
+    def standing(self) -> str:
+        """A registered model with one version that all tests share: for calls that are refused, and change nothing."""
+        if self.stores.standing is None:
+            self.stores.standing = self.model("standing", versions=1)
+        return self.stores.standing
 
     def found(self, experiments: str | list[str], filter_string: str = "", **more: Any) -> list[str]:
         """Names of the runs that a search finds, in its order."""

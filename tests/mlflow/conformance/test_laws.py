@@ -353,10 +353,9 @@ def test_samples_of_any_history_are_the_same(
     assert seen[0] == seen[1]
 
 
-WORDS = (
-    "metrics params tags attributes dataset run_id name a `a b` . = != > LIKE ILIKE IN NOT IS NULL AND OR 'x' \"x\" 1 -0.5 "
-    "( ) , status start_time ''"
-).split(" ")
+PLACES = ["metrics", "params", "tags", "attributes", "dataset", "run_id", "name", "a", "`a b`", "status", "start_time"]
+SIGNS = [".", "=", "!=", ">", "LIKE", "ILIKE", "IN", "NOT", "IS", "NULL", "AND", "OR", "(", ")", ","]
+WORDS = [*PLACES, *SIGNS, "'x'", '"x"', "1", "-0.5", "''"]
 
 
 @settings(max_examples=150, deadline=None)

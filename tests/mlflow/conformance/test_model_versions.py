@@ -79,7 +79,7 @@ def test_a_version_that_is_not_there_is_said_to_be_missing(refuses: Refuses, ver
         lambda side, name: side.registry.set_registered_model_alias(name, "a", version),
         lambda side, name: side.registry.get_model_version_download_uri(name, version),
     ):
-        refuses(lambda side, call=call: call(side, side.model(versions=1)), MISSING, str(version))
+        refuses(lambda side, call=call: call(side, side.standing()), MISSING, str(version))
 
 
 @pytest.mark.parametrize("version", ["x", "1.5", "", "latest"])
@@ -90,7 +90,7 @@ def test_a_version_is_a_number(refuses: Refuses, version: Any) -> None:
         lambda side, name: side.registry.set_model_version_tag(name, version, ModelVersionTag("a", "b")),
         lambda side, name: side.registry.set_registered_model_alias(name, "a", version),
     ):
-        refuses(lambda side, call=call: call(side, side.model(versions=1)), INVALID)
+        refuses(lambda side, call=call: call(side, side.standing()), INVALID)
 
 
 def test_a_deleted_version_is_gone_with_its_aliases(side: Any, refuses: Refuses) -> None:
@@ -137,11 +137,11 @@ def test_a_source_may_be_a_logged_model(side: Any) -> None:
 
 def test_a_source_that_means_no_model_is_refused(refuses: Refuses) -> None:
     for source in ("models:/nothing-at-all/1", "models:/m-" + "0" * 32, "models:/", "models:/a/b/c"):
-        make = lambda side, source=source: side.registry.create_model_version(side.model(), source, None)
+        make = lambda side, source=source: side.registry.create_model_version(side.standing(), source, None)
         refuses(make, "INTERNAL_ERROR", source, until="Error:")
     missing = "m-" + "0" * 32
     refuses(
-        lambda side: side.registry.create_model_version(side.model(), "s3://x", None, model_id=missing),
+        lambda side: side.registry.create_model_version(side.standing(), "s3://x", None, model_id=missing),
         MISSING,
         missing,
     )
@@ -181,8 +181,7 @@ def test_a_stage_may_be_cleared_for_one_version(side: Any) -> None:
     ],
 )
 def test_other_stages_are_refused(refuses: Refuses, stage: str, archive: bool, code: str) -> None:
-    name = lambda side: side.model(versions=1)
-    refuses(lambda side: side.registry.transition_model_version_stage(name(side), 1, stage, archive), code, stage)
+    refuses(lambda side: side.registry.transition_model_version_stage(side.standing(), 1, stage, archive), code, stage)
 
 
 def test_the_latest_version_of_each_stage_is_known(side: Any, refuses: Refuses) -> None:
@@ -202,7 +201,7 @@ def test_the_latest_version_of_each_stage_is_known(side: Any, refuses: Refuses) 
     assert {one.current_stage: one.version for one in side.registry.get_registered_model(name).latest_versions} == every
     assert {one.version: one.aliases for one in side.registry.get_latest_versions(name)}[3] == ["best"]
     assert side.registry.get_latest_versions(side.model()) == []
-    refuses(lambda side: side.registry.get_latest_versions(side.model(), ["nowhere"]), INVALID, "nowhere")
+    refuses(lambda side: side.registry.get_latest_versions(side.standing(), ["nowhere"]), INVALID, "nowhere")
 
 
 def test_tags_are_set_written_over_and_deleted(side: Any) -> None:
@@ -224,8 +223,8 @@ def test_tags_are_set_written_over_and_deleted(side: Any) -> None:
 )
 def test_tags_that_break_the_rules_are_refused(refuses: Refuses, key: Any, value: Any) -> None:
     tag = ModelVersionTag(key, value)
-    refuses(lambda side: side.registry.set_model_version_tag(side.model(versions=1), 1, tag), INVALID)
-    refuses(lambda side: side.registry.create_model_version(side.model(), "s3://x", None, [tag]), INVALID)
+    refuses(lambda side: side.registry.set_model_version_tag(side.standing(), 1, tag), INVALID)
+    refuses(lambda side: side.registry.create_model_version(side.standing(), "s3://x", None, [tag]), INVALID)
 
 
 def test_an_alias_points_at_one_version(side: Any, refuses: Refuses) -> None:
@@ -239,9 +238,7 @@ def test_an_alias_points_at_one_version(side: Any, refuses: Refuses) -> None:
     side.registry.delete_registered_model_alias(name, "best")
     side.registry.delete_registered_model_alias(name, "best")  # what is not there is not missed
     assert side.registry.get_registered_model(name).aliases == {"Best": 2, "also_1": 1}
-    refuses(
-        lambda side: side.registry.get_model_version_by_alias(side.model(versions=1), "nothing"), INVALID, "nothing"
-    )
+    refuses(lambda side: side.registry.get_model_version_by_alias(side.standing(), "nothing"), INVALID, "nothing")
 
 
 def test_the_latest_is_the_highest_version_whatever_its_stage(side: Any, refuses: Refuses) -> None:
@@ -256,7 +253,7 @@ def test_the_latest_is_the_highest_version_whatever_its_stage(side: Any, refuses
     "alias", [None, "", "a b", "a/b", "a.b", "🌊", "a" * 256, "latest", "Latest", "v1", "V99"], ids=range(11)
 )
 def test_some_texts_are_no_aliases(refuses: Refuses, alias: Any) -> None:
-    refuses(lambda side: side.registry.set_registered_model_alias(side.model(versions=1), alias, 1), INVALID)
+    refuses(lambda side: side.registry.set_registered_model_alias(side.standing(), alias, 1), INVALID)
 
 
 @pytest.mark.parametrize("alias", ["v", "v1a", "1", "_", "-", "größe", "a" * 255, "vv1"])

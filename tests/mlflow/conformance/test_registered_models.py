@@ -51,7 +51,7 @@ def test_some_texts_are_no_names(refuses: Refuses, name: Any) -> None:
         lambda side: side.registry.get_registered_model(name),
         lambda side: side.registry.update_registered_model(name, "x"),
         lambda side: side.registry.delete_registered_model(name),
-        lambda side: side.registry.rename_registered_model(side.model(), name),
+        lambda side: side.registry.rename_registered_model(side.standing(), name),
         lambda side: side.registry.create_model_version(name, "s3://x", None),
         lambda side: side.registry.set_registered_model_tag(name, RegisteredModelTag("a", "b")),
     ):
@@ -66,7 +66,7 @@ def test_names_differ_by_case(side: Any) -> None:
 
 
 def test_a_name_is_taken_once(refuses: Refuses) -> None:
-    refuses(lambda side: side.model(side.model()), TAKEN)
+    refuses(lambda side: side.model(side.standing()), TAKEN)
 
 
 def test_a_model_that_is_not_there_is_said_to_be_missing(refuses: Refuses) -> None:
@@ -122,7 +122,7 @@ def test_a_renamed_model_keeps_all_it_has(side: Any) -> None:
 
 
 def test_a_model_is_not_renamed_to_a_taken_name(refuses: Refuses) -> None:
-    refuses(lambda side: side.registry.rename_registered_model(side.model(), side.model()), TAKEN, until="Error:")
+    refuses(lambda side: side.registry.rename_registered_model(side.model(), side.standing()), TAKEN, until="Error:")
 
 
 def test_names_may_be_exchanged(side: Any) -> None:
@@ -167,7 +167,7 @@ def test_tags_are_set_written_over_and_deleted(side: Any) -> None:
 )
 def test_tags_that_break_the_rules_are_refused(refuses: Refuses, key: Any, value: str) -> None:
     tag = RegisteredModelTag(key, value)
-    refuses(lambda side: side.registry.set_registered_model_tag(side.model(), tag), INVALID)
+    refuses(lambda side: side.registry.set_registered_model_tag(side.standing(), tag), INVALID)
     refuses(lambda side: side.registry.create_registered_model(side.unique(), [tag]), INVALID)
 
 

@@ -107,8 +107,8 @@ class Visitor:
         # The interface looks for things in the internet, where tests do not go.
         page.context.route(lambda url: not url.startswith(uri), lambda route: route.abort())
         page.on("request", self._begun)
-        page.on("requestfinished", self._pending.discard)
-        page.on("requestfailed", self._lost)
+        page.on("requestfinished", self._over)
+        page.on("requestfailed", self._over)
         page.on("response", self._answered)
         page.on("console", lambda message: message.type == "error" and self._console(message.text))
         page.on("pageerror", lambda error: self._console(str(error)))
@@ -118,7 +118,7 @@ class Visitor:
             self._pending.add(request)
             self.walk.called.add(_anonymous(request.url.partition("?")[0]))
 
-    def _lost(self, request: Any) -> None:
+    def _over(self, request: Any) -> None:
         self._pending.discard(request)
 
     def _answered(self, response: Any) -> None:

@@ -21,7 +21,12 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 STARTS_WITHIN = 240
 #: Uvicorn takes a worker for dead that is silent for 5 s, which one that imports MLflow on a busy machine is.
 _PATIENT = ("--uvicorn-opts", "--timeout-worker-healthcheck 120")
-_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONWARNINGS": "ignore", "GIT_PYTHON_REFRESH": "quiet"}
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "PYTHONWARNINGS": "ignore",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
 
 
 @dataclass(frozen=True)

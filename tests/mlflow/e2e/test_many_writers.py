@@ -1,14 +1,16 @@
 """Two processes and a server with two workers log to one lake at once."""
 
-import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 
 import lakelineage as ll
+
+if TYPE_CHECKING:
+    import subprocess
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -107,7 +109,8 @@ def test_of_values_that_race_for_a_param_all_see_the_same_one(server: Any) -> No
         try:
             client.log_param(run, "seed", number)
         except MlflowException as refusal:
-            assert refusal.error_code == "INVALID_PARAMETER_VALUE"
+            if refusal.error_code != "INVALID_PARAMETER_VALUE":
+                raise
             return None
         return str(number)
 

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 from mlflow.entities import LoggedModel, Run
 
+from lakelineage.mlflow_plugin.transfer.counts import Tally
 from lakelineage.mlflow_plugin.transfer.facts import POINT, no_points, unlimited
 from lakelineage.mlflow_plugin.transfer.source import Source
 
@@ -16,6 +17,8 @@ _MOST = 50_000
 _ABOUT = 500_000
 #: Questions at a time that a server is asked.
 _AT_ONCE = 8
+#: The greatest time in ms whose µs 64 bits hold.
+_LATEST = 2**63 // 1000 - 1
 #: What tells a point from another, but for what it was measured on.
 _POINT = ["run_id", "key", "step", "timestamp", "value"]
 
@@ -35,24 +38,40 @@ def slices(runs: Sequence[Run]) -> Iterator[list[Run]]:
         yield group
 
 
-def points_of(source: Source, runs: Sequence[Run], measured: pl.DataFrame) -> pl.DataFrame:
+def points_of(source: Source, runs: Sequence[Run], measured: pl.DataFrame, tally: Tally) -> pl.DataFrame:
     """All values of all metrics of some runs, each once.
 
     Args:
         source: where they are.
         runs: which.
         measured: of :func:`measured_on`.
+        tally: is told of values whose time no table of a lake can hold.
     """
     with_key: dict[str, list[str]] = {}
     for run in runs:
         for key in run.data.metrics:
             with_key.setdefault(key, []).append(run.info.run_id)
     frames = [frame for key, run_ids in with_key.items() for frame in _of_key(source, key, run_ids)]
-    found = pl.concat(frames).unique() if frames else no_points()
+    found = _in_range(pl.concat(frames).unique(), tally) if frames else no_points()
     if measured.is_empty() or found.is_empty():
         return found
     bare = found.drop("model_id", "dataset", "dataset_digest")
     return bare.join(measured, on=_POINT, how="left", nulls_equal=True).select(POINT.keys())
+
+
+def _in_range(found: pl.DataFrame, tally: Tally) -> pl.DataFrame:
+    """Points with their times in µs; what is beyond 64 bits then is left out, and told."""
+    held = pl.col("timestamp").is_between(-_LATEST, _LATEST)
+    beyond = found.filter(~held)
+    if beyond.height:
+        tally.add("metric points", beyond.height, 0, 0)
+        run_id, key, at = beyond.select("run_id", "key", "timestamp").row(0)
+        tally.differs(
+            "metric points",
+            f"metric points: {beyond.height} have times that are no ms since 1970, such as {at} of {key!r} in run "
+            f"{run_id}, and are left out",
+        )
+    return found.filter(held).with_columns(pl.col("timestamp") * 1000)
 
 
 def measured_on(models: Iterable[LoggedModel], limitless: bool) -> pl.DataFrame:
@@ -62,7 +81,8 @@ def measured_on(models: Iterable[LoggedModel], limitless: bool) -> pl.DataFrame:
         for metric in model.metrics or ():
             told = (model.model_id, metric.dataset_name, metric.dataset_digest)
             rows.append((*_row(metric.run_id, metric, limitless)[:5], *told))
-    return _frame(rows).unique()
+    found = _frame(rows).filter(pl.col("timestamp").is_between(-_LATEST, _LATEST))
+    return found.with_columns(pl.col("timestamp") * 1000).unique()
 
 
 def _of_key(source: Source, key: str, run_ids: Sequence[str]) -> Iterator[pl.DataFrame]:
@@ -111,7 +131,7 @@ def _row(run_id: str, metric: Any, limitless: bool) -> tuple[Any, ...]:
         run_id,
         metric.key,
         int(metric.step),
-        int(metric.timestamp) * 1000,
+        int(metric.timestamp),
         unlimited(value) if limitless else value,
         None,
         None,

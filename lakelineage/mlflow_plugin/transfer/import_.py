@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from lakelineage.mlflow_plugin.transfer import artifacts as artifact_files
 from lakelineage.mlflow_plugin.transfer import experiments as experiment_rows
-from lakelineage.mlflow_plugin.transfer import histories, models, runs
+from lakelineage.mlflow_plugin.transfer import histories, models, registry, runs
 from lakelineage.mlflow_plugin.transfer.counts import Progress, Tally, Transferred
 from lakelineage.mlflow_plugin.transfer.source import Source, talking
 
@@ -75,5 +75,20 @@ class _Import:
             runs.take_over(self._engine, self._source, found, ids, measured, self._tally, copying=self._copying)
             places += [(run.info.run_id, run.info.artifact_uri) for run in page]
             done += len(page)
+        places = [(owner, uri) for owner, uri in places if uri]
         if self._copying:
-            artifact_files.copy(self._engine, self._source, [(o, uri) for o, uri in places if uri], self._tally)
+            artifact_files.copy(self._engine, self._source, places, self._tally)
+        self._take_registry({registry.plain(uri): owner for owner, uri in places}, every=names is None)
+
+    def _take_registry(self, owners: dict[str, str], every: bool) -> None:
+        """Registered models; unless all are wanted, those that have a version of what was taken over."""
+        self._tally.progress("registered models", 0, None)
+        found, versions = self._source.registered_models(), self._source.versions()
+        if not every:
+            ours = set(owners.values())
+            names = {each.name for each in versions if {each.run_id, each.model_id} & ours}
+            found = [each for each in found if each.name in names]
+        wanted = {each.name for each in found}
+        versions = [each for each in versions if each.name in wanted]
+        inside = owners if self._copying else {}
+        registry.take_over(self._engine, self._source, found, versions, inside, self._tally)

@@ -24,7 +24,9 @@ _STATES = (
     "(PARTITION BY model_id ORDER BY ingested_at DESC, writer DESC, seq DESC) = 1"
 )
 _PLACE = "row(ingested_at, writer, seq)"
-_PARAMS = f"SELECT model_id, key, arg_min(value, {_PLACE}) AS value FROM logged_model_params WHERE {_OF_MODELS} GROUP BY ALL"
+_PARAMS = (
+    f"SELECT model_id, key, arg_min(value, {_PLACE}) AS value FROM logged_model_params WHERE {_OF_MODELS} GROUP BY ALL"
+)
 _TAGS = (
     f"SELECT model_id, key, arg_max(struct_pack(v := value), {_PLACE}).v AS value FROM logged_model_tags_history "
     f"WHERE {_OF_MODELS} GROUP BY ALL"

@@ -141,5 +141,3 @@ def _count(says: Facts, before: Facts, after: Facts, tally: Tally) -> None:
         tally.differs("metric points", f"metric points: the target lacks {wrong}, such as {left.row(0)}")
     tally.compare("datasets", says.datasets, before.datasets, after.datasets)
     tally.compare("models used or made", says.models, before.models, after.models)
-
-

@@ -29,6 +29,7 @@ from lakelineage.cli import (
     snapshots,
     source,
     sql,
+    transfer,
     vacuum,
     verify,
 )
@@ -92,6 +93,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "flush": lakes.flush,
         "maintain": lakes.maintain,
         "doctor": doctor.doctor,
+        "import": transfer.imports,
     },
     "Runs": {
         "runs": runs.runs,

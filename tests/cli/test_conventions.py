@@ -39,6 +39,7 @@ COMMANDS = (
     "score",
     "flush",
     "maintain",
+    "import",
     "vacuum",
     "doctor",
 )

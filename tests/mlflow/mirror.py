@@ -1,5 +1,6 @@
 """All that MLflow's client tells of a store, as plain values to be compared."""
 
+import math
 from typing import Any
 
 from mlflow import MlflowClient
@@ -50,7 +51,8 @@ def told(client: MlflowClient, run: Run, names: dict[str, str]) -> dict[str, Any
 
 def number(value: float) -> str:
     """A value of a metric, NaN equal to itself, and infinity as the SQL store keeps it."""
-    return repr(max(-1.7976931348623157e308, min(1.7976931348623157e308, value)) if value == value else value)
+    greatest = 1.7976931348623157e308
+    return "nan" if math.isnan(value) else repr(max(-greatest, min(greatest, value)))
 
 
 def _model(model: Any) -> tuple[Any, ...]:

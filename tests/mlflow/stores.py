@@ -68,9 +68,7 @@ def _model(client: MlflowClient, experiment: str, run_id: str, folder: Path) -> 
     client.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
     client.log_outputs(run_id, [LoggedModelOutput(made.model_id, 4)])
     client.log_inputs(run_id, models=[LoggedModelInput(made.model_id)])
-    client.log_metric(
-        run_id, "acc", 0.5, 77, 3, dataset_name="train", dataset_digest="d1", model_id=made.model_id
-    )
+    client.log_metric(run_id, "acc", 0.5, 77, 3, dataset_name="train", dataset_digest="d1", model_id=made.model_id)
     return str(made.model_id)
 
 

@@ -3,13 +3,11 @@
 import math
 import shutil
 import signal
-import string
-import subprocess
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -27,6 +25,9 @@ from lakelineage.mlflow_plugin import uris
 from lakelineage.mlflow_plugin.transfer import Transferred, import_mlflow
 from tests.mlflow.mirror import everything
 from tests.mlflow.stores import filled
+
+if TYPE_CHECKING:
+    import subprocess
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -81,9 +82,22 @@ def test_importing_again_adds_nothing(database: str, lake: ll.Lake, tmp_path: Pa
     assert rows == {table: lake.sql(f"select count(*) as n from {table}").to_pylist() for table in _TABLES}
 
 
-_TABLES = ("metrics", "params", "tags_history", "runs_history", "experiments_history", "artifacts", "lineage", "datasets",
-           "run_models", "logged_models_history", "registered_models_history", "model_versions_history",
-           "aliases_history")  # fmt: skip
+_TABLES = (
+    "metrics",
+    "params",
+    "tags_history",
+    "runs_history",
+    "experiments_history",
+    "artifacts",
+    "lineage",
+    "datasets",
+    "run_models",
+    "logged_models_history",
+    "registered_models_history",
+    "model_versions_history",
+    "aliases_history",
+    "activity",
+)
 
 
 def test_what_is_new_or_changed_in_the_source_is_added_and_no_more(

@@ -90,5 +90,4 @@ class _Import:
             found = [each for each in found if each.name in names]
         wanted = {each.name for each in found}
         versions = [each for each in versions if each.name in wanted]
-        inside = owners if self._copying else {}
-        registry.take_over(self._engine, self._source, found, versions, inside, self._tally)
+        registry.take_over(self._engine, self._source, found, versions, owners, self._tally, copied=self._copying)

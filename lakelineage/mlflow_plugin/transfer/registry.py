@@ -1,6 +1,6 @@
 """Registered models, their versions and aliases into a lake: numbers and times are kept."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,10 @@ from mlflow.utils.uri import is_local_uri
 from lakelineage.mlflow_plugin.transfer.counts import Tally, contains, missing
 from lakelineage.mlflow_plugin.transfer.source import Source
 from lakelineage.model import nodes
-from lakelineage.model.changes import Rows
-from lakelineage.model.values import Lifecycle, Relation
-from lakelineage.tables import ALIASES_HISTORY, LINEAGE, MODEL_VERSIONS_HISTORY, REGISTERED_MODELS_HISTORY, Table
+from lakelineage.model.changes import Row, Stamp
+from lakelineage.model.values import Lifecycle
+from lakelineage.registry import activity, edges
+from lakelineage.tables import ALIASES_HISTORY, MODEL_VERSIONS_HISTORY, REGISTERED_MODELS_HISTORY, Table
 from lakelineage.tracking.metric_table import microseconds
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def take_over(
     versions: Sequence[ModelVersion],
     owners: Mapping[str, str],
     tally: Tally,
+    *,
+    copied: bool,
 ) -> None:
     """Add models, versions and aliases that the lake lacks, and what has changed in those it has.
 
@@ -43,23 +46,46 @@ def take_over(
         source: where they are.
         models: which.
         versions: of these models.
-        owners: URI of artifacts that came into the lake → run or logged model.
+        owners: URI of artifacts → run or logged model that was taken over.
         tally: counts.
+        copied: whether the artifacts came into the lake.
     """
-    ids = _models(engine, models, tally)
-    says = {(each.name, int(each.version)): _version(source, each, owners) for each in versions}
-    _versions(engine, says, ids, tally)
-    _aliases(engine, {(m.name, a): int(v) for m in models for a, v in m.aliases.items()}, ids, tally)
+    written: list[tuple[Stamp, int]] = []
+    ids = _models(engine, models, tally, written)
+    says = {(each.name, int(each.version)): _version(source, each, owners, copied) for each in versions}
+    _versions(engine, says, ids, tally, written)
+    aliases = {(each.name, alias): int(number) for each in models for alias, number in each.aliases.items()}
+    _aliases(engine, aliases, ids, tally, written)
+    if written:
+        activity.record(engine, written, "imported from MLflow")
 
 
-def _models(engine: "Engine", told: Sequence[RegisteredModel], tally: Tally) -> dict[str, str]:
+def _write(
+    engine: "Engine", table: Table, decide: "Callable[[pa.Table], list[Row]]", written: list[tuple[Stamp, int]]
+) -> None:
+    """Add rows, and note where they are."""
+    sizes: list[int] = []
+
+    def counted(rows: "pa.Table") -> list[Row]:
+        wanted = decide(rows)
+        sizes[:] = [len(wanted)]
+        return wanted
+
+    stamp = engine.exclusive(table, counted)
+    if stamp is not None:
+        written.append((stamp, sizes[0]))
+
+
+def _models(
+    engine: "Engine", told: Sequence[RegisteredModel], tally: Tally, written: list[tuple[Stamp, int]]
+) -> dict[str, str]:
     """Name → id of the registered model in the lake."""
     says = {each.name: _model(each) for each in told}
     before = _newest(_history(engine, REGISTERED_MODELS_HISTORY), ())
     ids = _ids(says, before)
     if not tally.dry_run:
 
-        def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
+        def decide(rows: "pa.Table") -> list[Row]:
             states = _newest(rows.to_pylist(), ())
             ids.update(_ids(says, states))
             wanted = {(ids[name],): state for name, state in says.items()}
@@ -68,7 +94,7 @@ def _models(engine: "Engine", told: Sequence[RegisteredModel], tally: Tally) -> 
                 for key, state in missing(wanted, states, _within).items()
             ]
 
-        engine.exclusive(REGISTERED_MODELS_HISTORY, decide)
+        _write(engine, REGISTERED_MODELS_HISTORY, decide, written)
     after = before if tally.dry_run else _newest(_history(engine, REGISTERED_MODELS_HISTORY), ())
     wanted = {(ids[name],): state for name, state in says.items()}
     tally.compare("registered models", wanted, before, after, _within)
@@ -105,10 +131,10 @@ def _free(name: str, taken: Iterable[str]) -> str:
     return next(each for number in count(2) if (each := f"{name}~{number}") not in set(taken))
 
 
-def _version(source: Source, told: ModelVersion, owners: Mapping[str, str]) -> State:
+def _version(source: Source, told: ModelVersion, owners: Mapping[str, str], copied: bool) -> State:
     uri = source.client.get_model_version_download_uri(told.name, told.version)
     node = _node(told.source or "", owners) or _node(uri, owners)
-    placeless = (told.source or "").startswith(_PLACELESS)
+    inside = copied and node is not None
     return {
         "run_id": told.run_id or None,
         "source": uri if node is None else str(node),
@@ -120,10 +146,15 @@ def _version(source: Source, told: ModelVersion, owners: Mapping[str, str]) -> S
         "user_id": told.user_id or None,
         "tags": sorted(told.tags.items()),
         "model_id": told.model_id or None,
-        "source_uri": told.source if placeless or node is None else None,
-        "storage_location": uri if node is None else None,
+        "source_uri": told.source if not inside or (told.source or "").startswith(_PLACELESS) else None,
+        "storage_location": _location(node) if copied and node is not None else uri,
         "run_link": told.run_link or None,
     }
+
+
+def _location(node: nodes.Node) -> str:
+    """Where files are in the lake."""
+    return "/".join(filter(None, ("artifacts", node.name, node.part)))
 
 
 def _node(uri: str, owners: Mapping[str, str]) -> nodes.Node | None:
@@ -150,7 +181,13 @@ def plain(uri: str) -> str:
     return (local_file_uri_to_path(uri) if is_local_uri(uri, is_tracking_or_registry_uri=False) else uri).rstrip("/")
 
 
-def _versions(engine: "Engine", told: Mapping[tuple[str, int], State], ids: Mapping[str, str], tally: Tally) -> None:
+def _versions(
+    engine: "Engine",
+    told: Mapping[tuple[str, int], State],
+    ids: Mapping[str, str],
+    tally: Tally,
+    written: list[tuple[Stamp, int]],
+) -> None:
     says = {
         (ids[name], number): state | {"name": name, "version": number, "registered_model_id": ids[name]}
         for (name, number), state in told.items()
@@ -159,14 +196,14 @@ def _versions(engine: "Engine", told: Mapping[tuple[str, int], State], ids: Mapp
     added: list[State] = []
     if not tally.dry_run:
 
-        def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
+        def decide(rows: "pa.Table") -> list[Row]:
             states = _newest(rows.to_pylist(), ("version",))
             # A number that the lake gave to a version of its own is not given again.
             lacking = {k: s for k, s in missing(says, states, _within).items() if not _other(s, states.get(k))}
             added[:] = [s for k, s in lacking.items() if k not in states or states[k]["source"] != s["source"]]
             return [MODEL_VERSIONS_HISTORY.row(**_merged(states.get(k, {}), s)) for k, s in lacking.items()]
 
-        engine.exclusive(MODEL_VERSIONS_HISTORY, decide)
+        _write(engine, MODEL_VERSIONS_HISTORY, decide, written)
         _add_edges(engine, added)
     after = before if tally.dry_run else _newest(_history(engine, MODEL_VERSIONS_HISTORY), ("version",))
     tally.compare("model versions", says, before, after, _within)
@@ -177,33 +214,32 @@ def _other(told: State, there: State | None) -> bool:
 
 
 def _add_edges(engine: "Engine", added: Sequence[State]) -> None:
-    rows = tuple(
-        LINEAGE.row(
-            source=state["source"],
-            target=str(nodes.model(state["registered_model_id"], state["version"])),
-            relation=Relation.DERIVED_FROM.value,
-            run_id=state["run_id"],
-        )
-        for state in added
-        if state["source"].startswith("artifact:")
-    )
-    if rows:
-        engine.append((Rows(LINEAGE.name, rows),))
-        engine.flush()
+    for state in added:
+        version = str(nodes.model(state["registered_model_id"], state["version"]))
+        wanted = edges.of_version(version, state["source"])
+        wanted += edges.of_run(engine, version, state["source"], state["run_id"])
+        edges.add(engine, edges.missing(engine, wanted), state["run_id"])
+    engine.flush()
 
 
-def _aliases(engine: "Engine", told: Mapping[tuple[str, str], int], ids: Mapping[str, str], tally: Tally) -> None:
+def _aliases(
+    engine: "Engine",
+    told: Mapping[tuple[str, str], int],
+    ids: Mapping[str, str],
+    tally: Tally,
+    written: list[tuple[Stamp, int]],
+) -> None:
     says = {(ids[name], alias): {"name": name, "version": number} for (name, alias), number in told.items()}
     before = _newest(_history(engine, ALIASES_HISTORY), ("alias",))
     if not tally.dry_run:
 
-        def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
+        def decide(rows: "pa.Table") -> list[Row]:
             lacking = missing(says, _newest(rows.to_pylist(), ("alias",)), _same_version)
             return [
                 ALIASES_HISTORY.row(registered_model_id=key[0], alias=key[1], **state) for key, state in lacking.items()
             ]
 
-        engine.exclusive(ALIASES_HISTORY, decide)
+        _write(engine, ALIASES_HISTORY, decide, written)
     after = before if tally.dry_run else _newest(_history(engine, ALIASES_HISTORY), ("alias",))
     tally.compare("aliases", says, before, after, _same_version)
 

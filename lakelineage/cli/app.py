@@ -94,6 +94,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "maintain": lakes.maintain,
         "doctor": doctor.doctor,
         "import": transfer.imports,
+        "export": transfer.exports,
     },
     "Runs": {
         "runs": runs.runs,

@@ -1,7 +1,7 @@
 """The commands import mlflow and export mlflow."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -70,12 +70,7 @@ def import_mlflow(
       lakelineage --lake mylake import mlflow http://localhost:5000 --experiment churn --dry-run
     """
     with session.open(create=True) as lake, phases(session) as progress:
-        try:
-            from lakelineage.mlflow_plugin import transfer
-        except ImportError as error:
-            raise MissingExtra('this needs MLflow: pip install "lakelineage[mlflow]"') from error
-
-        done = transfer.import_mlflow(
+        done = _room().import_mlflow(
             lake,
             source,
             registry_uri=registry_uri,
@@ -85,6 +80,53 @@ def import_mlflow(
             progress=progress,
         )
     _tell(session, done)
+
+
+def export_mlflow(
+    session: Session,
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="Tracking URI of a store that is there: sqlite:///mlflow.db, http://server:5000, …", metavar="TARGET"
+        ),
+    ],
+    registry_uri: _Registry = None,
+    experiment: _Experiments = None,
+    dry_run: _DryRun = False,
+    no_artifacts: _NoArtifacts = False,
+) -> None:
+    """Give runs, models and artifacts to an MLflow store.
+
+    MLflow gives ids of its own; tags tell those of the lake, by which another export knows what is there. At the end
+    both sides are counted; exit code 1 if the target lacks something.
+
+    Example:
+      lakelineage --lake mylake export mlflow sqlite:///mlflow.db --experiment churn
+    """
+    with session.open() as lake, phases(session) as progress:
+        done = _room().export_mlflow(
+            lake,
+            target,
+            registry_uri=registry_uri,
+            experiments=experiment,
+            artifacts=not no_artifacts,
+            dry_run=dry_run,
+            progress=progress,
+        )
+    _tell(session, done)
+
+
+def _room() -> Any:
+    """The functions.
+
+    Raises:
+        MissingExtra: MLflow is not installed.
+    """
+    try:
+        from lakelineage.mlflow_plugin import transfer
+    except ImportError as error:
+        raise MissingExtra('this needs MLflow: pip install "lakelineage[mlflow]"') from error
+    return transfer
 
 
 def _tell(session: Session, done: "Transferred") -> None:
@@ -102,3 +144,4 @@ def _tell(session: Session, done: "Transferred") -> None:
 
 
 imports.command("mlflow")(shared_options(import_mlflow))
+exports.command("mlflow")(shared_options(export_mlflow))

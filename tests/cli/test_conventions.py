@@ -40,6 +40,7 @@ COMMANDS = (
     "flush",
     "maintain",
     "import",
+    "export",
     "vacuum",
     "doctor",
 )

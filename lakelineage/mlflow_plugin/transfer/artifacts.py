@@ -77,14 +77,14 @@ def _count(
     after: dict[tuple[str, str], int | None],
     tally: Tally,
 ) -> None:
-    tally.compare("artifacts", told, before, after, _fits)
+    tally.compare("artifacts", told, before, after, fits)
     sizes = {key: size or after.get(key) or 0 for key, size in told.items()}
-    there = sum(size for key, size in sizes.items() if _fits(told[key], after.get(key, -1)))
-    old = sum(size for key, size in sizes.items() if _fits(told[key], before.get(key, -1)))
+    there = sum(size for key, size in sizes.items() if fits(told[key], after.get(key, -1)))
+    old = sum(size for key, size in sizes.items() if fits(told[key], before.get(key, -1)))
     tally.add("bytes of artifacts", sum(sizes.values()), there, sum(sizes.values()) - old)
 
 
-def _fits(told: int | None, there: int | None) -> bool:
+def fits(told: int | None, there: int | None) -> bool:
     """Whether a file is there with its size; some repositories tell none."""
     return there == told or (told is None and there != -1)
 
@@ -100,8 +100,8 @@ def _copy_of(
     """Copy what is lacking of one run or logged model; all that the source has."""
     try:
         repository = get_artifact_repository(uri, tracking_uri=source.uri)
-        told = dict(_walk(repository, ""))
-        lacking = {path: size for path, size in told.items() if not _fits(size, before.get((owner, path), -1))}
+        told = dict(walk(repository, ""))
+        lacking = {path: size for path, size in told.items() if not fits(size, before.get((owner, path), -1))}
         if not dry_run:
             for some in _together(lacking):
                 _take(engine, repository, owner, some)
@@ -115,10 +115,11 @@ def _copy_of(
     return {(owner, path): size for path, size in told.items()}
 
 
-def _walk(repository: ArtifactRepository, folder: str) -> Iterator[tuple[str, int | None]]:
+def walk(repository: ArtifactRepository, folder: str) -> Iterator[tuple[str, int | None]]:
+    """All files below a folder: path, and size in bytes where the repository tells it."""
     for found in repository.list_artifacts(folder or None):
         if found.is_dir:
-            yield from _walk(repository, found.path)
+            yield from walk(repository, found.path)
         else:
             yield found.path, found.file_size
 
@@ -145,14 +146,14 @@ def _take(engine: "Engine", repository: ArtifactRepository, owner: str, files: F
                 checked = validate.artifact_path(path)
             except InvalidPath:
                 continue  # the counts tell that it is lacking
-            file = _fetched(repository, path, folder)
+            file = fetched(repository, path, folder)
             if size is not None and file.stat().st_size != size:
                 raise StorageFailed(f"{path} of {owner} came with {file.stat().st_size} bytes instead of {size}")
             got.append((file, checked))
         artifacts.keep_files(engine, owner, got, into_models=True)
 
 
-def _fetched(repository: ArtifactRepository, path: str, folder: str) -> Path:
+def fetched(repository: ArtifactRepository, path: str, folder: str) -> Path:
     """A local file with the content; that of a local repository is read where it is."""
     if isinstance(repository, LocalArtifactRepository):
         return Path(repository.download_artifacts(path))

@@ -29,6 +29,7 @@ from lakelineage.cli import (
     snapshots,
     source,
     sql,
+    transfer,
     vacuum,
     verify,
 )
@@ -92,6 +93,8 @@ _COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "flush": lakes.flush,
         "maintain": lakes.maintain,
         "doctor": doctor.doctor,
+        "import": transfer.imports,
+        "export": transfer.exports,
     },
     "Runs": {
         "runs": runs.runs,

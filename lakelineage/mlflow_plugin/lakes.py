@@ -33,6 +33,12 @@ def opened(uri: str) -> "Lake":
         return lake
 
 
+def share(lake: "Lake") -> None:
+    """Have MLflow use a lake that is open already, with the credentials that it was opened with."""
+    with _lock:
+        _open[uris.place(uris.of_place(lake.engine.root.uri))] = lake
+
+
 def exists(uri: str) -> bool:
     """Whether there is a lake at a URI of MLflow's.
 

@@ -146,7 +146,7 @@ def created(
         Rows(LOGGED_MODEL_TAGS_HISTORY.name, tuple((model_id, *entry) for entry in state.tags.items())),
     ]
     if source_run_id is not None:
-        change.append(Rows(LINEAGE.name, (_edge(source_run_id, state.node, "output"),)))
+        change.append(Rows(LINEAGE.name, (edge(source_run_id, state.node, "output"),)))
     return state, tuple(rows for rows in change if rows.rows)
 
 
@@ -293,7 +293,7 @@ def _links(engine: Reads, run_id: str, steps: Mapping[str, int | None], directio
     rows = [RUN_MODELS.row(run_id=run_id, model_id=m, direction=direction, step=step) for m, step in fresh.items()]
     models = {model_id: find(engine, model_id) for model_id in fresh}
     edges = [
-        _edge(run_id, node_of(model_id) if state is None else state.node, direction)
+        edge(run_id, node_of(model_id) if state is None else state.node, direction)
         for model_id, state in models.items()
         if not (direction == "output" and state is not None and state.source_run_id == run_id)  # told when it was made
     ]
@@ -301,7 +301,8 @@ def _links(engine: Reads, run_id: str, steps: Mapping[str, int | None], directio
     return tuple(part for part in change if part.rows)
 
 
-def _edge(run_id: str, model: Node, direction: str) -> Row:
+def edge(run_id: str, model: Node, direction: str) -> Row:
+    """A row of ``lineage``: a run used a logged model (``input``), or made it (``output``)."""
     run = str(nodes.run(run_id))
     if direction == "output":
         return LINEAGE.row(source=run, target=str(model), relation=Relation.GENERATED.value, run_id=run_id)

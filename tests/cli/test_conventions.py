@@ -39,6 +39,8 @@ COMMANDS = (
     "score",
     "flush",
     "maintain",
+    "import",
+    "export",
     "vacuum",
     "doctor",
 )

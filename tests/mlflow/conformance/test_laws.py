@@ -1,6 +1,7 @@
 """The same random operations on both sides give the same answers: values, error codes, messages."""
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,8 @@ from mlflow.entities import ExperimentTag, Metric, Param, RunStatus, RunTag, Vie
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 from mlflow.exceptions import MlflowException
 
-SMALL = settings(max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+#: More of everything, for evenings: HYPOTHESIS_PROFILE=explore.
+TIMES = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "explore" else 1
 VALUES = [0.0, 1.0, -1.0, 2.5, math.nan, 1e300, -1e-9]
 
 
@@ -328,13 +330,15 @@ class Registry(Both):
         self.both(everything)
 
 
-@pytest.mark.parametrize("machine", [Tracking, Registry], ids=lambda one: one.__name__.lower())
-def test_the_same_operations_give_the_same_answers(pair: tuple[Any, Any], machine: type[Both]) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize(("machine", "lives"), [(Tracking, 8), (Registry, 4)], ids=["tracking", "registry"])
+def test_the_same_operations_give_the_same_answers(pair: tuple[Any, Any], machine: type[Both], lives: int) -> None:
     machine.pair = pair
-    run_state_machine_as_test(machine, settings=SMALL)
+    checks = settings(max_examples=lives * TIMES, stateful_step_count=20, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(machine, settings=checks)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25 * TIMES)
 @given(
     points=st.lists(st.tuples(st.integers(-3, 12), st.integers(0, 2)), min_size=1, max_size=40),
     size=st.integers(1, 12),
@@ -358,7 +362,7 @@ SIGNS = [".", "=", "!=", ">", "LIKE", "ILIKE", "IN", "NOT", "IS", "NULL", "AND",
 WORDS = [*PLACES, *SIGNS, "'x'", '"x"', "1", "-0.5", "''"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100 * TIMES)
 @given(words=st.lists(st.sampled_from(WORDS), max_size=8), glue=st.sampled_from(["", " "]))
 def test_any_text_as_a_filter_is_understood_or_refused_alike(
     pair: tuple[Any, Any], words: list[str], glue: str

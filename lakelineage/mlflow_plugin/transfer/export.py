@@ -28,9 +28,9 @@ def export_mlflow(
 ) -> Transferred:
     """Give what the lake has to an MLflow store; to another lake, it is an import from this one.
 
-    MLflow gives ids of its own to experiments, runs and logged models, and times of its own to all but runs. The id of a
-    run or logged model in the lake becomes its tag ``lakelineage.run_id`` or ``lakelineage.model_id``, by which it is
-    known again: an export that was interrupted goes on where it was, and exporting again adds what is new. Pins,
+    MLflow gives ids of its own to experiments, runs and logged models, and times of its own to all but runs. The id
+    of a run or logged model in the lake becomes its tag ``lakelineage.run_id`` or ``lakelineage.model_id``, by which it
+    is known again: an export that was interrupted goes on where it was, and exporting again adds what is new. Pins,
     lineage, and what else MLflow does not know, stay in the lake.
 
     Args:

@@ -2,7 +2,6 @@
 
 import math
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -45,7 +44,7 @@ def log_many(lake: ll.Lake, seed: int) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def big(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake of two published parts, and runs that changed since."""
     path = tmp_path_factory.mktemp("flat") / "lake"
     with ll.open(path, durability="process") as lake:
@@ -57,7 +56,7 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             with lake.resume_run(run_id) as run:
                 run.log_metric("a", 0.25, step=9)
                 run.set_tag("a", "fresh")
-    yield path
+    return path
 
 
 def questions() -> list[tuple[str, list[str]]]:

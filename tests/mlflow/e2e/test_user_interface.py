@@ -133,7 +133,8 @@ class Visitor:
         """Go to a page, until its text is there and all its calls are answered."""
         self.stop = stop
         self.page.goto(self.uri + route, wait_until="commit")
-        self.page.get_by_text(text).filter(visible=True).first.wait_for(); getattr(self,'note',print)('text',stop,flush=True)
+        self.page.get_by_text(text).filter(visible=True).first.wait_for()
+        getattr(self, "note", print)("text", stop, flush=True)
         for _ in range(_PATIENCE // 100):
             self.page.wait_for_timeout(100)
             if not self._pending:
@@ -151,7 +152,9 @@ def browser() -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         # Its own sandbox needs rights that root in a container lacks; it visits nothing but the servers of this test.
-        launched = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"])
+        launched = playwright.chromium.launch(
+            executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        )
         yield launched
         launched.close()
 

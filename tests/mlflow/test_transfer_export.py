@@ -38,14 +38,14 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def database(empty_database: Path, tmp_path: Path) -> Iterator[tuple[str, str]]:
+def database(empty_database: Path, tmp_path: Path) -> tuple[str, str]:
     """URIs of two empty SQLite stores."""
     found = []
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
         shutil.copy(empty_database, tmp_path / name / "mlflow.db")
         found.append(f"sqlite:///{tmp_path / name / 'mlflow.db'}")
-    yield found[0], found[1]
+    return found[0], found[1]
 
 
 def _of_the_lake(told: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +57,11 @@ def _of_the_lake(told: dict[str, Any]) -> dict[str, Any]:
         "runs": {
             runs[run_id]: run
             | {
-                "tags": {key: value for key, value in run["tags"].items() if key not in _IDS},
+                "tags": {
+                    key: runs.get(value, value) if key == "mlflow.parentRunId" else value
+                    for key, value in run["tags"].items()
+                    if key not in _IDS
+                },
                 "used": sorted(models[each] for each in run["used"]),
                 "made": sorted((models[each], step) for each, step in run["made"]),
             }

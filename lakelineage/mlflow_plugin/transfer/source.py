@@ -93,6 +93,8 @@ class Source:
                     ids, max_results=_MODELS_PAGE, page_token=token
                 )
             )
+        if self.kind == "file":  # whose search leaves metrics out
+            return [self.client.get_logged_model(each.model_id) for each in found]
         return found
 
     def registered_models(self) -> list[RegisteredModel]:

@@ -69,7 +69,13 @@ def _registry(client: MlflowClient) -> dict[str, Any]:
     versions = client.search_model_versions()
     return {
         "models": {
-            m.name: (m.description or "", dict(m.tags), dict(m.aliases), m.creation_timestamp, m.last_updated_timestamp)
+            m.name: (
+                m.description or "",
+                dict(m.tags),
+                {alias: int(version) for alias, version in m.aliases.items()},
+                m.creation_timestamp,
+                m.last_updated_timestamp,
+            )
             for m in models
         },
         "versions": {

@@ -176,7 +176,9 @@ def test_an_experiment_whose_id_is_taken_gets_another_and_is_known_again(
     mine = lake.experiments.get("theirs")
     assert mine.id != "1"
     assert mine.tags["lakelineage.imported_from"].startswith("1@")
-    assert lake.run(run).experiment_id == mine.id
+    assert lake.search_runs().select(["run_id", "experiment_id"]).to_pylist() == [
+        {"run_id": run, "experiment_id": mine.id}
+    ]
     client.rename_experiment(theirs, "ours")
     assert import_mlflow(lake, database).ok
     assert lake.experiments.get("ours").id == mine.id

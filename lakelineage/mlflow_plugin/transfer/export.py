@@ -72,25 +72,23 @@ def export_mlflow(
 def _run(pair: Pair, names: Sequence[str] | None, artifacts: bool) -> None:
     """Runs come first, since models name them; then models, since metrics name these."""
     told = pair.source.experiments(names)
-    deleted = _experiments(pair, told)
+    _experiments(pair, told)
     export_runs.begin(pair)
     export_models.take_over(pair)
     export_runs.take_over(pair)
     if artifacts:
         export_artifacts.copy(pair)
     export_registry.take_over(pair, every=names is None)
-    for experiment_id in deleted:
-        pair.client.delete_experiment(experiment_id)
+    if not pair.tally.dry_run:
+        for experiment_id in pair.deleted & pair.experiments.keys():
+            pair.client.delete_experiment(pair.experiments[experiment_id])
 
 
-def _experiments(pair: Pair, told: Sequence[Experiment]) -> list[str]:
-    """Make what the target lacks. What is deleted there is brought back until all of it is there.
-
-    Returns:
-        Ids in the target of those that are to be deleted at the end.
-    """
+def _experiments(pair: Pair, told: Sequence[Experiment]) -> None:
+    """Make what the target lacks. What is deleted there is brought back until all of it is there."""
+    pair.deleted.update(each.experiment_id for each in told if each.lifecycle_stage == LifecycleStage.DELETED)
     there = {each.name: each for each in pair.target.experiments()}
-    deleted, names = [], set()
+    names: set[str] = set()
     for each in sorted(told, key=lambda each: each.lifecycle_stage == LifecycleStage.DELETED):
         if each.name in names:
             pair.tally.differs(
@@ -100,10 +98,7 @@ def _experiments(pair: Pair, told: Sequence[Experiment]) -> list[str]:
         names.add(each.name)
         found = there.get(each.name)
         if not pair.tally.dry_run:
-            found_id = _made(pair, each, found)
-            if each.lifecycle_stage == LifecycleStage.DELETED:
-                deleted.append(found_id)
-            pair.experiments[each.experiment_id] = found_id
+            pair.experiments[each.experiment_id] = _made(pair, each, found)
         elif found is not None:
             pair.experiments[each.experiment_id] = found.experiment_id
         else:
@@ -111,7 +106,6 @@ def _experiments(pair: Pair, told: Sequence[Experiment]) -> list[str]:
     after = there.values() if pair.tally.dry_run else pair.target.experiments()
     wanted = [each for each in told if each.experiment_id in {*pair.experiments, *pair.lacking}]
     pair.tally.compare("experiments", _tags(wanted), _tags(there.values()), _tags(after), contains)
-    return deleted
 
 
 def _made(pair: Pair, told: Experiment, found: Experiment | None) -> str:

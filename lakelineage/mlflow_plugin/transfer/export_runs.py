@@ -16,6 +16,7 @@ from mlflow.entities import (
     Run,
     RunTag,
 )
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from lakelineage.mlflow_plugin.transfer import histories
 from lakelineage.mlflow_plugin.transfer.counts import contains, missing, same_number
@@ -58,6 +59,10 @@ def take_over(pair: Pair) -> None:
         pair.tally.progress("runs", done, None)
         for group in histories.slices([pair.source.client.get_run(run.info.run_id) for run in page]):
             says = _settable(_told(pair.source, group, measured, pair, limitless=False))
+            says.tags.update({k: pair.runs.get(v, v) for k, v in says.tags.items() if k[1] == MLFLOW_PARENT_RUN_ID})
+            for run in group:
+                if run.info.experiment_id in pair.deleted:  # it goes with its experiment, at the end
+                    del says.states[run.info.run_id]["lifecycle_stage"]
             before = _there(pair, group, theirs)
             if not pair.tally.dry_run:
                 for run in group:
@@ -139,8 +144,9 @@ def _end(pair: Pair, target: str, state: dict[str, Any], there: dict[str, Any], 
             client.set_terminated(target, state["status"], run.info.end_time)
     if state["name"] != there["name"] and state["name"]:
         client.update_run(target, name=state["name"])
-    if state["lifecycle_stage"] != there["lifecycle_stage"]:
-        (client.delete_run if state["lifecycle_stage"] == LifecycleStage.DELETED else client.restore_run)(target)
+    stage = state.get("lifecycle_stage", there["lifecycle_stage"])
+    if stage != there["lifecycle_stage"]:
+        (client.delete_run if stage == LifecycleStage.DELETED else client.restore_run)(target)
 
 
 class _Lack:

@@ -21,6 +21,7 @@ class Pair:
         tally: counts.
         experiments: id in the lake → id in the target.
         lacking: ids in the lake of experiments that a dry run did not make.
+        deleted: ids in the lake of experiments that are deleted, with their runs; in the target, that comes last.
         runs: id in the lake → id in the target.
         models: the same, of logged models.
     """
@@ -30,6 +31,7 @@ class Pair:
     tally: Tally
     experiments: dict[str, str] = field(default_factory=dict)
     lacking: list[str] = field(default_factory=list)
+    deleted: set[str] = field(default_factory=set)
     runs: dict[str, str] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
 

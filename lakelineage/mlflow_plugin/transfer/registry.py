@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 State = dict[str, Any]
 _ACTIVE = Lifecycle.ACTIVE.value
+#: Columns of a version that tell where its files are.
+_PLACES = ("source", "source_uri", "storage_location")
 #: Sources that name no place: they stay what they are wherever the files go.
 _PLACELESS = ("models:/", "runs:/")
 
@@ -193,6 +195,10 @@ def _versions(
         for (name, number), state in told.items()
     }
     before = _newest(_history(engine, MODEL_VERSIONS_HISTORY), ("version",))
+    for key, state in says.items():
+        there = before.get(key)
+        if there is not None and (there["storage_location"] or "").startswith("artifacts/"):
+            state.update({name: there[name] for name in _PLACES})  # they came into the lake before
     added: list[State] = []
     if not tally.dry_run:
 

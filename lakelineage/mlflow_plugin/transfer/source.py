@@ -9,7 +9,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, LoggedModel, Run, ViewType
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
-from mlflow.environment_variables import MLFLOW_ALLOW_FILE_STORE
+from mlflow.environment_variables import MLFLOW_ALLOW_FILE_STORE, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.db_types import DATABASE_ENGINES
 from mlflow.tracking._tracking_service.utils import _get_store
@@ -93,6 +93,8 @@ class Source:
                     ids, max_results=_MODELS_PAGE, page_token=token
                 )
             )
+        if self.kind == "file":  # whose search leaves metrics out
+            return [self.client.get_logged_model(each.model_id) for each in found]
         return found
 
     def registered_models(self) -> list[RegisteredModel]:
@@ -157,19 +159,22 @@ def _require_database(uri: str, scheme: str) -> None:
         raise InvalidInput(f"there is no database {file!r}; of an absolute path, write sqlite:////path/mlflow.db")
 
 
+#: The file store is allowed, which MLflow has retired for new work; and files come without a bar for each.
+_SETTINGS = {MLFLOW_ALLOW_FILE_STORE.name: "true", MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.name: "false"}
+
+
 @contextmanager
 def talking(what: str) -> Iterator[None]:
-    """MLflow's errors as ours, and its file store allowed, which it has retired for new work.
+    """MLflow as it has to be set for this, and its errors as ours.
 
     Args:
-        what: is talked to, for messages.
+        what: is done, for messages.
 
     Raises:
         StorageFailed: MLflow could not do it.
     """
-    name = MLFLOW_ALLOW_FILE_STORE.name
-    before = os.environ.get(name)
-    os.environ[name] = "true"
+    before = {name: os.environ.get(name) for name in _SETTINGS}
+    os.environ.update(_SETTINGS)
     try:
         yield
     except MlflowException as error:
@@ -177,7 +182,8 @@ def talking(what: str) -> Iterator[None]:
             f"{what}: {error}; what was taken over is kept, and the same call goes on where this one ended"
         ) from error
     finally:
-        if before is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = before
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

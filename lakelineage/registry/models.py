@@ -18,6 +18,7 @@ from lakelineage.registry.values import (
     RegisteredModel,
     checked_stage,
     models_of,
+    new_version,
     versions_of,
 )
 
@@ -69,10 +70,10 @@ class Models:
             "tags": [*_tags(tags).items()],
         }
         outside = not found.source.startswith("artifact:")
-        _, version = write.add_version(
+        made = write.add_version(
             self._engine, name, values, wall_clock(), create=True, tell_run=outside, comment=description
         )
-        return self.get(name, version)
+        return new_version(made)
 
     def create(
         self, name: str, *, description: str | None = None, tags: Mapping[str, str] | None = None

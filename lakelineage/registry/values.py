@@ -1,9 +1,9 @@
 """What readers of the registry get: models and versions, as they were when they were read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import InvalidInput
 from lakelineage.model import nodes
@@ -128,6 +128,14 @@ def versions_of(rows: "pa.Table") -> list[ModelVersion]:
         ModelVersion(**(row | {"aliases": tuple(row["aliases"] or ()), "tags": dict(row["tags"] or ())}))
         for row in rows.to_pylist()
     ]
+
+
+def new_version(state: Mapping[str, Any]) -> ModelVersion:
+    """A version that has just been registered, of its state, whose times are µs since 1970 UTC."""
+    created = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=state["created_at"])
+    names = [each.name for each in fields(ModelVersion)]
+    told = {name: state[name] for name in names if name in state}
+    return ModelVersion(**(told | {"tags": dict(state["tags"]), "created_at": created, "aliases": ()}))
 
 
 def models_of(rows: "pa.Table") -> list[RegisteredModel]:

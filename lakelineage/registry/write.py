@@ -142,7 +142,7 @@ def add_version(
     copied: str | None = None,
     tell_run: bool = False,
     comment: str | None = None,
-) -> tuple[str, int]:
+) -> State:
     """Take the next version number of a model.
 
     Args:
@@ -156,26 +156,26 @@ def add_version(
         comment: why.
 
     Returns:
-        Id of the model, and the number.
+        The new state: columns of ``model_versions_history``, times in µs since 1970 UTC.
 
     Raises:
         ModelNotFound: no model has this name, and none is to be made.
     """
     found = _told(engine, name, at, create)
-    taken: list[int] = []
     told = {"stage": NO_STAGE, "lifecycle_stage": Lifecycle.ACTIVE.value, "user_id": current_user(), "tags": []}
+    own = {"name": name, "registered_model_id": found, "created_at": at, "last_updated_at": at}
+    state: State = dict.fromkeys(MODEL_VERSIONS_HISTORY.names) | told | dict(values) | own
 
     def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
-        taken[:] = [VersionStates(rows, found).next]
-        own = {"name": name, "registered_model_id": found, "version": taken[0]}
-        return [MODEL_VERSIONS_HISTORY.row(**(told | dict(values) | own | {"created_at": at, "last_updated_at": at}))]
+        state["version"] = VersionStates(rows, found).next
+        return [MODEL_VERSIONS_HISTORY.row(**state)]
 
     stamp = engine.exclusive(MODEL_VERSIONS_HISTORY, decide)
-    node, source, run_id = str(nodes.model(found, taken[0])), values["source"], values.get("run_id")
+    node, source, run_id = str(nodes.model(found, state["version"])), state["source"], state["run_id"]
     made = edges.missing(engine, edges.of_run(engine, node, source, run_id)) if tell_run else []
     edges.add(engine, [*made, *edges.of_version(node, source, copied)], run_id)
     _record(engine, [(stamp, 1)], comment)
-    return found, taken[0]
+    return state
 
 
 def _told(engine: "Engine", name: str, at: int, create: bool = False) -> str:

@@ -251,7 +251,10 @@ class DeltaStore:
     def _handle(self, table: Table) -> _Handle:
         forks.guard()  # before any lock: a thread of the parent may have held it at the fork
         with self._lock:
-            return self._handles.setdefault(table.name, _Handle(self._root, table))
+            handle = self._handles.get(table.name)
+            if handle is None:
+                handle = self._handles[table.name] = _Handle(self._root, table)
+            return handle
 
     def newest_version_on_disk(self, table: Table) -> int | None:
         """Newest version of a table of a local lake, told by its log folder alone, without the Delta engine.

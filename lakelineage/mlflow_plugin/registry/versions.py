@@ -66,8 +66,9 @@ class VersionsPart(ModelsPart):
             "description": description,
             "tags": [*{tag.key: tag.value for tag in tags or ()}.items()],
         }
-        _, version = write.add_version(self.engine, name, values, now(), copied=copied, tell_run=True)
-        return self.get_model_version(name, version)
+        made = write.add_version(self.engine, name, values, now(), copied=copied, tell_run=True)
+        times = {"created": made["created_at"] // 1000, "updated": made["last_updated_at"] // 1000}
+        return self._entity(made | times, aliases=False)
 
     def _download(self, name: str | None, version: str | None) -> tuple[str, str, str | None]:
         """Where the files of a version are, its node, and the logged model that it is."""

@@ -20,6 +20,7 @@ from lakelineage.tracking import logged_models
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
+    from mlflow.store.artifact.utils.models import ParsedModelUri
 
 #: Name and version of a registered model → where its files are, its node, and the logged model that it is.
 Downloads = Callable[[str | None, str | None], tuple[str, str, str | None]]
@@ -45,12 +46,13 @@ class Resolver:
         """What is to be registered; and the node of the version that it is a copy of, if it is one.
 
         Raises:
-            MlflowException: the logged model or version that the URI names is not there.
+            MlflowException: the URI is none of a model, or what it names is not there.
         """
         place, own, copied = uri, model_id, None
         if urlparse(uri).scheme == "models":
+            parsed = _parse_model_uri(uri)
             try:
-                place, run_id, own, copied = self._of_model_uri(uri, run_id, model_id)
+                place, run_id, own, copied = self._of_model_uri(parsed, run_id, model_id)
             except Exception as error:  # whatever it is, MLflow's SQL store says so
                 raise MlflowException(
                     f"Unable to fetch model from model URI source artifact location '{uri}'.Error: {error}"
@@ -62,9 +64,8 @@ class Resolver:
         return Source(location if node is None else str(node), run_id or None, own, location, uri), copied
 
     def _of_model_uri(
-        self, uri: str, run_id: str | None, model_id: str | None
+        self, parsed: "ParsedModelUri", run_id: str | None, model_id: str | None
     ) -> tuple[str, str | None, str | None, str | None]:
-        parsed = _parse_model_uri(uri)
         if parsed.model_id is not None:
             place, made_by = self._logged_model(parsed.model_id)
             return place, run_id or made_by, parsed.model_id, None

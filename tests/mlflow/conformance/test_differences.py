@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,15 @@ def _nan_of_a_model(side: Any) -> str:
     return str(side.tracking.get_logged_model(model).metrics[0].value)
 
 
+def _unknown_attribute_of_models(side: Any) -> list[str]:
+    codes = []
+    for filter_string in ("nowhere = 'x'", "tags = 'x'", "metrics.acc > x"):
+        with pytest.raises(MlflowException) as raised:
+            side.tracking.search_logged_models([side.experiment()], filter_string)
+        codes.append(raised.value.error_code)
+    return codes
+
+
 LARGEST = 1.7976931348623157e308
 DIFFERENCES = {
     "infinity": Difference(
@@ -54,6 +64,13 @@ DIFFERENCES = {
     "nan-of-a-model": Difference(
         "A NaN that was logged for a logged model stays NaN. The SQL store shows 0 on the model.",
         _nan_of_a_model, mlflow="0.0", lake="nan",
+    ),
+    "filters-of-models": Difference(
+        "A filter of logged models that names an unknown attribute, or compares a metric with what is no number, is an "
+        "INVALID_PARAMETER_VALUE. The SQL store lets errors of its database library and of Python through.",
+        _unknown_attribute_of_models,
+        mlflow=["INTERNAL_ERROR", "BAD_REQUEST", "INTERNAL_ERROR"],
+        lake=["INVALID_PARAMETER_VALUE"] * 3,
     ),
 }  # fmt: skip
 

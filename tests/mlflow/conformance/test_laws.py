@@ -371,10 +371,14 @@ def test_any_text_as_a_filter_is_understood_or_refused_alike(
     for search in (
         lambda side: len(side.tracking.search_runs(["987654321"], text, ViewType.ALL)),
         lambda side: len(side.tracking.search_experiments(filter_string=f"name = 'nobody' AND {text}")),
-        lambda side: len(side.tracking.search_logged_models(["987654321"], text)),
         lambda side: len(side.registry.search_registered_models(f"name = 'nobody' AND {text}")),
         lambda side: len(side.registry.search_model_versions(f"name = 'nobody' AND {text}")),
         lambda side: len(side.tracking.search_runs(["987654321"], "", ViewType.ALL, order_by=[text])),
     ):
         expected, found = (answer(side, search) for side in pair)
+        assert found == expected
+    expected, found = (answer(s, lambda s: len(s.tracking.search_logged_models(["987654321"], text))) for s in pair)
+    if expected == "ValueError" or (isinstance(expected, tuple) and expected[1] in ("BAD_REQUEST", "INTERNAL_ERROR")):
+        assert found[:2] == ("MlflowException", "INVALID_PARAMETER_VALUE")  # a published difference
+    else:
         assert found == expected

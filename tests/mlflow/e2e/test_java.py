@@ -34,7 +34,7 @@ def test_what_the_java_client_logs_it_reads_back_and_so_does_sql(server: Any, ja
     name = f"java {uuid4().hex}"
     # Java compiles a program of one file when it is run.
     command = ["java", "-cp", f"{jars}/*", str(_PROGRAM), server.uri, name]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert ran.returncode == 0, ran.stderr[-3000:]
     run_id = ran.stdout.strip()
     with ll.open(server.folder / "lake") as lake:

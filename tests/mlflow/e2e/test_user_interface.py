@@ -17,6 +17,8 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _RUNS = 3
+#: Pages of MLflow's that stumble over what pages before them left in memory: they are loaded anew.
+_FRESH = ("compare", "metric")
 #: Milliseconds that a page may take on a busy machine.
 _PATIENCE = 120_000
 
@@ -82,7 +84,7 @@ def _stops(at: Seeded) -> dict[str, tuple[str, str]]:
         "run": (run, "alpha"),
         "metrics of the run": (f"{run}/model-metrics", "loss"),
         "artifacts of the run": (f"{run}/artifacts", "note.txt"),
-        "compare": (f"/#/compare-runs?{chosen}", "ridge-1"),
+        "compare": (f"/#/compare-runs?{chosen}", f"Comparing {_RUNS} Runs"),
         "metric": (metric, "loss"),
         "registered models": ("/#/models", "prices"),
         "registered model": ("/#/models/prices", "what homes cost"),
@@ -132,9 +134,10 @@ class Visitor:
     def go(self, stop: str, route: str, text: str) -> None:
         """Go to a page, until its text is there and all its calls are answered."""
         self.stop = stop
+        if stop in _FRESH:
+            self.page.goto("about:blank")
         self.page.goto(self.uri + route, wait_until="commit")
         self.page.get_by_text(text).filter(visible=True).first.wait_for()
-        getattr(self, "note", print)("text", stop, flush=True)
         for _ in range(_PATIENCE // 100):
             self.page.wait_for_timeout(100)
             if not self._pending:

@@ -17,18 +17,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.filterwarn
 
 
 @pytest.fixture
-def lake(lake_path: Path) -> Iterator[ll.Lake]:
+def lake(uri: str, lake_path: Path) -> Iterator[ll.Lake]:
     """The lake that MLflow tracks to, opened natively too."""
-    from lakelineage.mlflow_plugin import lakes
-
-    before = mlflow.get_tracking_uri()
-    uri = f"lakelineage://{lake_path}"
-    mlflow.set_tracking_uri(uri)
     with ll.open(lake_path) as opened:
         yield opened
     mlflow.autolog(disable=True)
-    mlflow.set_tracking_uri(before)
-    lakes.opened(uri).close()
 
 
 @pytest.fixture
@@ -75,9 +68,11 @@ def test_scikit_learns_autologging_is_complete_and_the_lake_knows_it(lake: ll.La
     assert pinned.to_polars().height == 300
 
     (version,) = lake.models.versions("rents")
-    upstream = {str(node) for node in lake.lineage("model:rents@1").upstream().nodes}
-    assert any(f"run:{run.info.run_id}" in node for node in upstream)
-    assert any("homes" in node for node in upstream)
+    upstream = lake.lineage("model:rents@1").upstream().to_pylist()
+    kinds = {row["node"]: row["kind"] for row in upstream}
+    assert kinds[f"run:{run.info.run_id}"] == "run"
+    assert any("homes" in row["label"] for row in upstream if row["kind"] in ("snapshot", "table"))
+    assert any(model.model_id in node for node in kinds)
     probe = frame[["size", "rooms"]].head()
     native = lake.load_model(f"models:/rents/{version.version}").predict(probe)
     assert np.allclose(native, mlflow.pyfunc.load_model("models:/rents/1").predict(probe))

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -14,19 +14,6 @@ import pandas as pd
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
-
-
-@pytest.fixture
-def uri(lake_path: Path) -> Iterator[str]:
-    """Of a new lake, which MLflow tracks to."""
-    from lakelineage.mlflow_plugin import lakes
-
-    uri = f"lakelineage://{lake_path}"
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    yield uri
-    lakes.opened(uri).close()
-    mlflow.set_tracking_uri(before)
 
 
 def test_a_project_logs_to_the_lake_that_the_environment_names(uri: str, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ _SHARED = frozenset(
         "log_metric_async",
         "log_param_async",
         "search_runs",
+        "set_model_versions_tags",
         "set_tag_async",
         "shut_down_async_logging",
     }

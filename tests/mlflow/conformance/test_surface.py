@@ -32,7 +32,7 @@ TRACKING = words(
 #: MLflow does these for every store, by those above.
 TRACKING_SHARED = words(
     """
-    search_runs filter_active_experiment_ids
+    search_runs filter_active_experiment_ids set_model_versions_tags
     log_batch_async log_metric_async log_param_async set_tag_async
     end_async_logging flush_async_logging shut_down_async_logging
     """

@@ -102,6 +102,31 @@ def serving(store: str, folder: Path, *options: str, verb: str = "server") -> It
         yield Server(uri, store, folder)
 
 
+@pytest.fixture(autouse=True)
+def _fresh_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow remembers the experiment that was set, in a module and in the environment: each test begins without."""
+    import mlflow.tracking.fluent
+
+    monkeypatch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)
+    for name in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_TRACKING_URI"):
+        monkeypatch.setenv(name, "")  # so that it is taken away again
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def uri(lake_path: Path) -> Iterator[str]:
+    """Of a new lake, which MLflow tracks to, and which the environment names."""
+    import mlflow
+
+    from lakelineage.mlflow_plugin import lakes
+
+    uri = f"lakelineage://{lake_path}"
+    mlflow.set_tracking_uri(uri)
+    yield uri
+    lakes.opened(uri).close()
+    mlflow.set_tracking_uri(None)
+
+
 @pytest.fixture(scope="session")
 def start_server() -> Callable[..., Any]:
     """:func:`serving`, for tests (which cannot import a conftest)."""

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,6 @@ import lakelineage as ll
 # MLflow's commands warn of parts of MLflow.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
 Command = Callable[..., str]
-
-
-@pytest.fixture
-def uri(lake_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Of a new lake, where MLflow looks for the tracking URI."""
-    from lakelineage.mlflow_plugin import lakes
-
-    uri = f"lakelineage://{lake_path}"
-    before = mlflow.get_tracking_uri()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    mlflow.set_tracking_uri(None)
-    yield uri
-    lakes.opened(uri).close()
-    mlflow.set_tracking_uri(before)
 
 
 @pytest.fixture
@@ -107,6 +93,7 @@ def test_artifacts_go_in_and_come_back(command: Command, tmp_path: Path) -> None
 def test_gc_removes_for_good_what_was_deleted_long_enough_ago(
     command: Command, uri: str, lake_path: Path, tmp_path: Path
 ) -> None:
+    gc = ("gc", "--backend-store-uri", uri, "--tracking-uri", uri)
     kept, gone = _experiment(command, "kept"), _experiment(command, "gone")
     runs = {name: _run(command, kept, name) for name in ("alive", "deleted", "later")}
     runs["in gone"] = _run(command, gone, "in gone")
@@ -118,11 +105,11 @@ def test_gc_removes_for_good_what_was_deleted_long_enough_ago(
         command("runs", "delete", "--run-id", runs[name])
     command("experiments", "delete", "-x", gone)
 
-    command("gc", "--backend-store-uri", uri, "--older-than", "1d", "--run-ids", runs["deleted"], fails="older than")
-    command("gc", "--backend-store-uri", uri, "--run-ids", runs["alive"], fails="not in `deleted` lifecycle stage")
-    said = command("gc", "--backend-store-uri", uri, "--run-ids", runs["deleted"])
+    command(*gc, "--older-than", "1d", "--run-ids", runs["deleted"], fails="older than")
+    command(*gc, "--run-ids", runs["alive"], fails="not in `deleted` lifecycle stage")
+    said = command(*gc, "--run-ids", runs["deleted"])
     assert runs["deleted"] in said
-    command("gc", "--backend-store-uri", uri, "--experiment-ids", gone)
+    command(*gc, "--experiment-ids", gone)
 
     client = mlflow.MlflowClient()
     for name in ("deleted", "in gone"):
@@ -139,11 +126,12 @@ def test_gc_removes_for_good_what_was_deleted_long_enough_ago(
 
 
 def test_gc_without_ids_takes_all_that_is_deleted(command: Command, uri: str) -> None:
+    gc = ("gc", "--backend-store-uri", uri, "--tracking-uri", uri)
     experiment = _experiment(command, "rents")
     runs = [_run(command, experiment, str(i)) for i in range(3)]
     for run in runs[:2]:
         command("runs", "delete", "--run-id", run)
-    command("gc", "--backend-store-uri", uri)
+    command(*gc)
     found: Any = mlflow.MlflowClient().search_runs([experiment], run_view_type=3)
     assert [run.info.run_id for run in found] == runs[2:]
 

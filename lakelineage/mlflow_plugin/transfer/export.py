@@ -10,7 +10,7 @@ from lakelineage.mlflow_plugin.transfer import export_artifacts, export_models, 
 from lakelineage.mlflow_plugin.transfer.counts import Progress, Tally, Transferred, contains
 from lakelineage.mlflow_plugin.transfer.import_ import import_mlflow
 from lakelineage.mlflow_plugin.transfer.pair import Pair
-from lakelineage.mlflow_plugin.transfer.source import Source, talking
+from lakelineage.mlflow_plugin.transfer.source import Source, kind_of, talking
 
 if TYPE_CHECKING:
     from lakelineage.lake import Lake
@@ -55,8 +55,7 @@ def export_mlflow(
     source = uris.of_place(lake.engine.root.uri)
     tally = Tally(dry_run, progress or (lambda *_: None))
     with talking(f"exporting to {target}"):
-        to = Source(target, registry_uri)
-        if to.kind == "lake":
+        if kind_of(target) == "lake":
             return import_mlflow(
                 lakes.opened(target),
                 source,
@@ -65,7 +64,7 @@ def export_mlflow(
                 dry_run=dry_run,
                 progress=progress,
             )
-        _run(Pair(Source(source), to, tally), experiments, artifacts)
+        _run(Pair(Source(source), Source(target, registry_uri), tally), experiments, artifacts)
     return tally.result()
 
 

@@ -61,8 +61,7 @@ def take_over(pair: Pair) -> None:
             says = _settable(_told(pair.source, group, measured, pair, limitless=False))
             says.tags.update({k: pair.runs.get(v, v) for k, v in says.tags.items() if k[1] == MLFLOW_PARENT_RUN_ID})
             for run in group:
-                if run.info.experiment_id in pair.deleted:  # it goes with its experiment, at the end
-                    del says.states[run.info.run_id]["lifecycle_stage"]
+                _leave_open(pair, run, says.states[run.info.run_id])
             before = _there(pair, group, theirs)
             if not pair.tally.dry_run:
                 for run in group:
@@ -72,6 +71,14 @@ def take_over(pair: Pair) -> None:
                 )
             _count(pair, says, before, before if pair.tally.dry_run else _there(pair, group, theirs))
         done += len(page)
+
+
+def _leave_open(pair: Pair, run: Run, state: dict[str, Any]) -> None:
+    """Take out of a state what the target has its own way."""
+    if run.info.experiment_id in pair.deleted:
+        del state["lifecycle_stage"]  # it goes with its experiment, at the end
+    if state["name"] is None:
+        del state["name"]  # MLflow gives it one
 
 
 def _told(source: Source, runs: Sequence[Run], measured: pl.DataFrame, pair: Pair, *, limitless: bool) -> Facts:
@@ -142,8 +149,9 @@ def _end(pair: Pair, target: str, state: dict[str, Any], there: dict[str, Any], 
             client.update_run(target, state["status"])
         else:
             client.set_terminated(target, state["status"], run.info.end_time)
-    if state["name"] != there["name"] and state["name"]:
-        client.update_run(target, name=state["name"])
+    name = state.get("name", there["name"])
+    if name != there["name"]:
+        client.update_run(target, name=name)
     stage = state.get("lifecycle_stage", there["lifecycle_stage"])
     if stage != there["lifecycle_stage"]:
         (client.delete_run if stage == LifecycleStage.DELETED else client.restore_run)(target)

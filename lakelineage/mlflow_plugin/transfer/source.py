@@ -41,7 +41,7 @@ class Source:
 
     def __init__(self, uri: str, registry_uri: str | None = None) -> None:
         self.uri = uri
-        self.kind = _kind(uri)
+        self.kind = kind_of(uri)
         self.client = MlflowClient(tracking_uri=uri, registry_uri=registry_uri or uri)
 
     @property
@@ -122,7 +122,7 @@ def _pages(ask: Any) -> Iterator[Any]:
             return
 
 
-def _kind(uri: str) -> str:
+def kind_of(uri: str) -> str:
     """What kind of store a tracking URI names, which must be there: MLflow would make an empty one.
 
     Raises:

@@ -1,6 +1,6 @@
 """What was taken over, counted on both sides."""
 
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,4 +133,4 @@ def same_number(one: float, other: float) -> bool:
 
 
 def _name(key: Hashable) -> str:
-    return " ".join(map(str, key)) if isinstance(key, Collection) and not isinstance(key, str) else str(key)
+    return " ".join(map(str, key)) if isinstance(key, tuple) else str(key)

@@ -46,8 +46,10 @@ def _copy(pair: Pair, owner: str, mine: str, theirs: str | None) -> None:
         lacking = [path for path, size in told.items() if not fits(size, before.get(path, -1))]
         _give(source, target, lacking)
         after = dict(walk(target, "")) if lacking else before
-    named = ({(owner, path): size for path, size in files.items()} for files in (told, before, after))
-    pair.tally.compare("artifacts", *named, fits)
+    all_told, all_before, all_after = (
+        {(owner, path): size for path, size in files.items()} for files in (told, before, after)
+    )
+    pair.tally.compare("artifacts", all_told, all_before, all_after, fits)
     sizes = {path: size or 0 for path, size in told.items()}
     old, new = (sum(sizes[p] for p in sizes if fits(told[p], files.get(p, -1))) for files in (before, after))
     pair.tally.add("bytes of artifacts", sum(sizes.values()), new, sum(sizes.values()) - old)

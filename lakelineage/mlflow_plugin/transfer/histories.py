@@ -80,7 +80,7 @@ def measured_on(models: Iterable[LoggedModel], limitless: bool) -> pl.DataFrame:
     for model in models:
         for metric in model.metrics or ():
             told = (model.model_id, metric.dataset_name, metric.dataset_digest)
-            rows.append((*_row(metric.run_id, metric, limitless)[:5], *told))
+            rows.append((*_row(metric.run_id or "", metric, limitless)[:5], *told))
     found = _frame(rows).filter(pl.col("timestamp").is_between(-_LATEST, _LATEST))
     return found.with_columns(pl.col("timestamp") * 1000).unique()
 

@@ -108,8 +108,8 @@ def _model(told: RegisteredModel) -> State:
         "name": told.name,
         "description": told.description or None,
         "lifecycle_stage": _ACTIVE,
-        "created_at": told.creation_timestamp * 1000,
-        "last_updated_at": told.last_updated_timestamp * 1000,
+        "created_at": (told.creation_timestamp or 0) * 1000,
+        "last_updated_at": (told.last_updated_timestamp or 0) * 1000,
         "tags": sorted(told.tags.items()),
     }
 
@@ -144,7 +144,7 @@ def _version(source: Source, told: ModelVersion, owners: Mapping[str, str], copi
         "description": told.description or None,
         "lifecycle_stage": _ACTIVE,
         "created_at": told.creation_timestamp * 1000,
-        "last_updated_at": told.last_updated_timestamp * 1000,
+        "last_updated_at": (told.last_updated_timestamp or 0) * 1000,
         "user_id": told.user_id or None,
         "tags": sorted(told.tags.items()),
         "model_id": told.model_id or None,

@@ -89,9 +89,7 @@ class Source:
         found: list[LoggedModel] = []
         for ids in _portions(experiment_ids, _EXPERIMENTS):
             found += _pages(
-                lambda token, ids=ids: self.client.search_logged_models(  # type: ignore[misc]
-                    ids, max_results=_MODELS_PAGE, page_token=token
-                )
+                lambda token, ids=ids: self.client.search_logged_models(ids, max_results=_MODELS_PAGE, page_token=token)
             )
         if self.kind == "file":  # whose search leaves metrics out
             return [self.client.get_logged_model(each.model_id) for each in found]

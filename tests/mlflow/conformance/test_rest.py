@@ -227,7 +227,7 @@ def test_models_and_their_versions(agree: Agree) -> None:
         client.rename_registered_model(model, name("other"))
         found = client.get_registered_model(name("other"))
         versions = client.search_model_versions(f"name = '{name('other')}'", order_by=["version_number"])
-        shown = [(one.version, one.current_stage, one.source, one.tags, one.description) for one in versions]
+        shown = [(str(one.version), one.current_stage, one.source, one.tags, one.description) for one in versions]
         uri = client.get_model_version_download_uri(name("other"), "3")
         return found.tags, found.description, dict(found.aliases), shown, uri
 

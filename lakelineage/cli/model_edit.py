@@ -35,7 +35,9 @@ def rename(
     new_name: Annotated[str, typer.Argument(help="What it shall be called.")],
     comment: CommentOption = None,
 ) -> None:
-    """Give a model another name: its versions, aliases and lineage stay, the old name is free.
+    """Give a model another name.
+
+    Its versions, aliases and lineage stay; the old name is free.
 
     Example:
       lakelineage models rename diabetes diabetes-enet --comment "there is a forest too now"
@@ -74,7 +76,7 @@ def tag(
     ] = None,
     comment: CommentOption = None,
 ) -> None:
-    """Set tags of a model or of a version, and take tags off; without any, show them.
+    """Set, take off or show tags of a model or a version.
 
     Examples:
       lakelineage models tag diabetes owner=ada

@@ -276,7 +276,6 @@ def test_mlflow_logs_and_reads_artifacts_of_runs(uri: str, tmp_path: Path) -> No
         mlflow.set_tracking_uri(before)
 
 
-@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # SQLAlchemy, of MLflow's own tables
 def test_gc_takes_the_files_of_what_is_deleted(uri: str, tmp_path: Path) -> None:
     from click.testing import CliRunner
 

@@ -1,8 +1,8 @@
 """What changes the registry. Names, aliases, stages and tags are checked by the caller: MLflow allows more than we do.
 
 Each change is one commit to the history that it is about, made on what that history says at that moment; then its act
-is recorded. Where a model is told of a change of its versions, this is told first: a process that dies between leaves
-a time of change too many, and never a version of no model.
+is recorded. Where a model is told that a version of it moves or goes, this is told first: a process that dies between
+leaves a time of change too many. That it has a new version, the version tells.
 """
 
 from collections.abc import Callable, Mapping
@@ -161,7 +161,7 @@ def add_version(
     Raises:
         ModelNotFound: no model has this name, and none is to be made.
     """
-    found = _told(engine, name, at, create)
+    found = _ensured(engine, name, at, create)
     told = {"stage": NO_STAGE, "lifecycle_stage": Lifecycle.ACTIVE.value, "user_id": current_user(), "tags": []}
     own = {"name": name, "registered_model_id": found, "created_at": at, "last_updated_at": at}
     state: State = dict.fromkeys(MODEL_VERSIONS_HISTORY.names) | told | dict(values) | own
@@ -178,21 +178,34 @@ def add_version(
     return state
 
 
-def _told(engine: "Engine", name: str, at: int, create: bool = False) -> str:
-    """Tell a model that its versions change; its id."""
-    told: list[str] = []
+def _ensured(engine: "Engine", name: str, at: int, create: bool) -> str:
+    """Id of the model of a name; made if there is none and it is to be made."""
+    known = ModelStates(engine.rows(REGISTERED_MODELS_HISTORY)).id_of(name)
+    if known is not None:
+        return known
+    found: list[str] = []
 
     def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
         states = ModelStates(rows)
-        found = states.id_of(name)
-        if found is None and create:
-            told[:] = [states.free_id(name)]
+        there = states.id_of(name)
+        if there is None and create:
+            found[:] = [states.free_id(name)]
             return [_new_model(states, name, created_at=at)]
-        told[:] = [_required(states, name)]
-        return [states.changed(told[0], last_updated_at=at)]
+        found[:] = [_required(states, name)]
+        return []
 
     engine.exclusive(REGISTERED_MODELS_HISTORY, decide)
-    return told[0]
+    return found[0]
+
+
+def _tell(engine: "Engine", name: str, at: int) -> None:
+    """Tell a model that a version of it changes."""
+
+    def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
+        states = ModelStates(rows)
+        return [states.changed(_required(states, name), last_updated_at=at)]
+
+    engine.exclusive(REGISTERED_MODELS_HISTORY, decide)
 
 
 def _version(states: VersionStates, name: str, version: int) -> State:
@@ -226,7 +239,7 @@ def delete_version(engine: "Engine", name: str, version: int, at: int, comment: 
         ModelNotFound: there is no such model or version.
     """
     _version(VersionStates(engine.rows(MODEL_VERSIONS_HISTORY), model_id(engine, name)), name, version)
-    _told(engine, name, at)
+    _tell(engine, name, at)
     gone = {"lifecycle_stage": Lifecycle.DELETED.value, "last_updated_at": at}
     change_version(engine, name, version, lambda _: gone, comment)
 
@@ -250,7 +263,7 @@ def set_stage(
     """
     own = model_id(engine, name)
     _version(VersionStates(engine.rows(MODEL_VERSIONS_HISTORY), own), name, version)
-    _told(engine, name, at)
+    _tell(engine, name, at)
     moved: list[int] = []
 
     def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from lakelineage.engine import Reads
 
 _MILLIS = "epoch_ms(coalesce({0}.last_updated_at, {0}.updated_at))"
-#: Registered models that are there.
+#: Registered models that are there. Registering a version changes the model too, in MLflow's eyes.
 MODELS = f"""
-SELECT name, registered_model_id, description, tags, aliases, epoch_ms(created_at) AS created,
-  {_MILLIS.format("m")} AS updated
-FROM registered_models m WHERE lifecycle_stage = 'active'
+SELECT name, registered_model_id, description, tags, aliases, epoch_ms(m.created_at) AS created,
+  greatest({_MILLIS.format("m")}, coalesce(epoch_ms(newest.at), 0)) AS updated
+FROM registered_models m LEFT JOIN (
+  SELECT registered_model_id AS id, max(created_at) AS at FROM model_versions GROUP BY 1
+) newest ON newest.id = m.registered_model_id
+WHERE lifecycle_stage = 'active'
 """
 #: Versions that are there. Renaming a model changes its versions too, in MLflow's eyes.
 VERSIONS = f"""

@@ -21,6 +21,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 STARTS_WITHIN = 240
 #: Uvicorn takes a worker for dead that is silent for 5 s, which one that imports MLflow on a busy machine is.
 _PATIENT = ("--uvicorn-opts", "--timeout-worker-healthcheck 120")
+#: MLflow starts uvicorn by its name: that of the environment that the tests run in.
+_BIN = Path(sys.executable).parent
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -73,7 +75,7 @@ def running(command: list[str], folder: Path, health: str, **environment: str) -
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env={**os.environ, **_QUIET, **environment},
+            env={**os.environ, **_QUIET, "PATH": f"{_BIN}{os.pathsep}{os.environ['PATH']}", **environment},
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,

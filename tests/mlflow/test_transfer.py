@@ -17,7 +17,6 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # MLflow's own use of SQLAlchemy
     from mlflow import MlflowClient
     from mlflow.entities import Metric, RunTag
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 import lakelineage as ll
 from lakelineage.errors import ExperimentNotFound, InvalidInput, StorageFailed
@@ -30,14 +29,6 @@ if TYPE_CHECKING:
     import subprocess
 
 Start = Callable[..., "subprocess.Popen[str]"]
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's tables, which take seconds to make."""
-    file = tmp_path_factory.mktemp("database") / "mlflow.db"
-    SqlAlchemyStore(f"sqlite:///{file}", str(file.parent / "artifacts")).engine.dispose()
-    return file
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def points_of(source: Source, runs: Sequence[Run], measured: pl.DataFrame, tally
 
 
 def _with_steps(found: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFrame:
-    """Points of a file store, which takes 0 for the step of what was measured on a dataset; its logged models know it."""
+    """Points of a file store, which reads step 0 back of what was measured on a dataset; its logged models know it."""
     rest = [name for name in _POINT if name != "step"]
     steps = measured.select(*rest, pl.col("step").alias("measured")).unique(rest)
     known = found.join(steps, on=rest, how="left", nulls_equal=True)

@@ -17,7 +17,6 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # MLflow's own use of SQLAlchemy
     from mlflow import MlflowClient
     from mlflow.entities import Metric, RunTag
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 import lakelineage as ll
 from lakelineage.errors import ExperimentNotFound, InvalidInput, StorageFailed
@@ -30,14 +29,6 @@ if TYPE_CHECKING:
     import subprocess
 
 Start = Callable[..., "subprocess.Popen[str]"]
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's tables, which take seconds to make."""
-    file = tmp_path_factory.mktemp("database") / "mlflow.db"
-    SqlAlchemyStore(f"sqlite:///{file}", str(file.parent / "artifacts")).engine.dispose()
-    return file
 
 
 @pytest.fixture
@@ -244,15 +235,15 @@ def test_an_old_file_store_is_read(lake: ll.Lake, tmp_path: Path, monkeypatch: p
     with monkeypatch.context() as allowed:
         allowed.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
         client = _client(str(folder))
-        filled(client, tmp_path)
+        ids = filled(client, tmp_path)
         before = everything(str(folder))
     done = import_mlflow(lake, str(folder))
     assert done.ok, done.differences
     after = everything(_uri(lake))
     for part in ("experiments", "models", "artifacts", "registry"):
         assert after[part] == before[part], part
-    for run_id, run in before["runs"].items():
-        assert after["runs"][run_id] == run
+    before["runs"][ids["parent"]]["histories"]["acc"] = [(3, 77, "0.5")]  # MLflow's file store reads step 0 back
+    assert after["runs"] == before["runs"]
 
 
 def test_a_source_that_is_not_there_is_not_made(lake: ll.Lake, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ import pytest
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # MLflow's own use of SQLAlchemy
     from mlflow import MlflowClient
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 import lakelineage as ll
 from lakelineage.mlflow_plugin import uris
@@ -27,14 +26,6 @@ from tests.mlflow.stores import filled
 
 #: Where the mirror tells of ids and times that MLflow's client cannot set.
 _IDS = ("lakelineage.run_id", "lakelineage.model_id")
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's tables, which take seconds to make."""
-    file = tmp_path_factory.mktemp("database") / "mlflow.db"
-    SqlAlchemyStore(f"sqlite:///{file}", str(file.parent / "artifacts")).engine.dispose()
-    return file
 
 
 @pytest.fixture

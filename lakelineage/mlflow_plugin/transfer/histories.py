@@ -56,7 +56,18 @@ def points_of(source: Source, runs: Sequence[Run], measured: pl.DataFrame, tally
     if measured.is_empty() or found.is_empty():
         return found
     bare = found.drop("model_id", "dataset", "dataset_digest")
+    if source.kind == "file":
+        bare = _with_steps(bare, measured)
     return bare.join(measured, on=_POINT, how="left", nulls_equal=True).select(POINT.keys())
+
+
+def _with_steps(found: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFrame:
+    """Points of a file store, which reads step 0 back of what was measured on a dataset; its logged models know it."""
+    rest = [name for name in _POINT if name != "step"]
+    steps = measured.select(*rest, pl.col("step").alias("measured")).unique(rest)
+    known = found.join(steps, on=rest, how="left", nulls_equal=True)
+    step = pl.when(pl.col("step") == 0).then(pl.coalesce("measured", "step")).otherwise(pl.col("step"))
+    return known.with_columns(step.alias("step")).select(_POINT).unique()
 
 
 def _in_range(found: pl.DataFrame, tally: Tally) -> pl.DataFrame:

@@ -91,8 +91,6 @@ class Source:
             found += _pages(
                 lambda token, ids=ids: self.client.search_logged_models(ids, max_results=_MODELS_PAGE, page_token=token)
             )
-        if self.kind == "file":  # whose search leaves metrics out
-            return [self.client.get_logged_model(each.model_id) for each in found]
         return found
 
     def registered_models(self) -> list[RegisteredModel]:

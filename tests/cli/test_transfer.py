@@ -24,6 +24,7 @@ def test_runs_go_into_a_lake_and_out_again_and_counts_are_told(call: Cli, answer
     run = client.create_run(experiment, run_name="boosted").info.run_id
     client.log_metric(run, "loss", 0.5)
     client.log_text(run, "hello", "a.txt")
+    client.set_terminated(run)
     lake = tmp_path / "lake"
     dry = answer("--lake", lake, "import", "mlflow", one, "--dry-run")
     assert dry["dry_run"] is True

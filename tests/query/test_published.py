@@ -131,7 +131,8 @@ def test_one_run_is_found_wherever_it_is(lake: ll.Lake, large: None) -> None:
     late = lake.start_run("late")
     for run_id in [*ids, late.id]:
         [expected] = lake.sql("select * from runs where run_id = ?", [run_id]).to_pylist()
-        maps = {key: dict(expected[key]) for key in ("params", "metrics", "tags")}
+        kept = ("params", "metrics", "tags", "metric_steps", "metric_timestamps")
+        maps = {key: dict(expected[key]) for key in kept}
         assert lake._engine.find_run(run_id) == expected | maps
     assert lake._engine.find_run(new_id()) is None
     assert lake._engine.find_run(ids[3])["metrics"] == {"loss": -1.0}

@@ -18,11 +18,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-"""Cases that do not agree yet. Issue 5 is open until this list is empty."""
-
-import pytest
-
-#: Parts of the ids of cases of the lake, as they failed when they were last run.
+#: Cases that do not agree yet: parts of their ids. Issue 5 is open until this list is empty.
 OPEN = (
     "test_an_id_that_is_no_number_is_refused[lake",
     "test_an_experiment_is_not_renamed_to_a_taken_name[lake",

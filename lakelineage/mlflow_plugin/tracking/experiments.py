@@ -8,6 +8,7 @@ from mlflow.entities import Experiment as MlflowExperiment
 from mlflow.entities import ExperimentTag, LifecycleStage, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import (
+    BAD_REQUEST,
     INVALID_PARAMETER_VALUE,
     INVALID_STATE,
     RESOURCE_ALREADY_EXISTS,
@@ -98,14 +99,15 @@ class ExperimentsPart(StorePart):
     def restore_experiment(self, experiment_id: str) -> None:
         """Bring a deleted experiment back with all its runs, those too that were deleted before it was."""
         self._change(experiment_id, lambda e: replace(e, lifecycle_stage=Lifecycle.ACTIVE), stage=Lifecycle.DELETED)
-        self.restore_runs_of(str(validation._parse_experiment_id(experiment_id)))
+        self.set_stage_of_runs(str(validation._parse_experiment_id(experiment_id)), Lifecycle.ACTIVE)
 
-    def restore_runs_of(self, experiment_id: str) -> None:
-        """Bring back the runs of an experiment that were deleted one by one."""
+    def set_stage_of_runs(self, experiment_id: str, stage: Lifecycle) -> None:
+        """Bring back, or purge, the runs of an experiment."""
         raise NotImplementedError
 
     def _hard_delete_experiment(self, experiment_id: str) -> None:
         self._change(experiment_id, lambda e: replace(e, lifecycle_stage=Lifecycle.PURGED), stage=Lifecycle.DELETED)
+        self.set_stage_of_runs(str(validation._parse_experiment_id(experiment_id)), Lifecycle.PURGED)
 
     def rename_experiment(self, experiment_id: str, new_name: str) -> None:
         """Give an experiment another name."""
@@ -157,7 +159,7 @@ class ExperimentsPart(StorePart):
             others = (e for e in states.values() if e.id != found.id and e.lifecycle_stage != Lifecycle.PURGED)
             clash = to_be.name != found.name or (to_be.is_active and not found.is_active)
             if clash and any(e.name == to_be.name for e in others):
-                raise _name_taken(to_be.name, "another experiment has this name")
+                raise MlflowException(f"another experiment is named {to_be.name!r}", BAD_REQUEST)
             return to_be
 
         self.lake.experiments.change(str(number), decide)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow.entities import DatasetInput, LoggedModelInput
 from mlflow.entities.dataset_summary import _DatasetSummary
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
-from mlflow.utils.validation import _validate_dataset_inputs, _validate_run_id
+from mlflow.utils.validation import _parse_experiment_ids, _validate_dataset_inputs, _validate_run_id
 
 from lakelineage.mlflow_plugin.tracking.dataset_inputs import dataset_inputs_of
 from lakelineage.mlflow_plugin.tracking.model_links import model_inputs_change
@@ -74,7 +74,9 @@ class InputsPart(RunsPart):
 
     def _search_datasets(self, experiment_ids: Sequence[str]) -> list[_DatasetSummary]:
         """Name, digest and context of the datasets of some experiments: at most 1,000, each once."""
-        found = described.summaries(self.engine, [str(each) for each in experiment_ids], _MOST_SUMMARIES)
+        found = described.summaries(
+            self.engine, [str(each) for each in _parse_experiment_ids(list(experiment_ids))], _MOST_SUMMARIES
+        )
         return [_DatasetSummary(*each) for each in found]
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: What one point is to MLflow: the same key, step, time and value logged twice is one point.
 _POINTS = "SELECT DISTINCT run_id, step, epoch_us(timestamp) // 1000 AS timestamp, value FROM metrics"
+#: Runs that were deleted for good have none.
+_KEPT = "run_id NOT IN (SELECT run_id FROM runs_history WHERE lifecycle_stage = 'purged')"
 #: µs since 1970 that 64 bits hold.
 _LATEST = 2**63 // 1000
 
@@ -45,7 +47,9 @@ class MetricsPart(RunsPart):
         """All values of a metric of a run, a page of them: by time, step and value."""
         offset = SearchUtils.parse_start_offset_from_page_token(page_token)
         limit = "" if max_results is None else f" LIMIT {int(max_results) + 1}"
-        sql = f"{_POINTS} WHERE run_id = ? AND key = ? ORDER BY timestamp, step, value{limit} OFFSET {offset}"
+        sql = (
+            f"{_POINTS} WHERE {_KEPT} AND run_id = ? AND key = ? ORDER BY timestamp, step, value{limit} OFFSET {offset}"
+        )
         points = self.engine.query(sql, [run_id, metric_key])
         more = max_results is not None and points.num_rows > max_results
         token = SearchUtils.create_page_token(offset + int(max_results or 0)) if more else None
@@ -57,14 +61,14 @@ class MetricsPart(RunsPart):
     ) -> list[MetricWithRunId]:
         """Values of a metric of several runs: by run id, time, step and value."""
         sql = (
-            f"{_POINTS} WHERE list_contains(?, run_id) AND key = ? ORDER BY run_id, timestamp, step, value "
+            f"{_POINTS} WHERE {_KEPT} AND list_contains(?, run_id) AND key = ? ORDER BY run_id, timestamp, step, value "
             f"LIMIT {int(max_results)}"
         )
         return _with_runs(metric_key, self.engine.query(sql, [list(run_ids), metric_key]))
 
     def get_max_step_for_metric(self, run_id: str, metric_key: str) -> int:
         """The greatest step of a metric; 0 if it has no value."""
-        sql = "SELECT max(step) AS step FROM metrics WHERE run_id = ? AND key = ?"
+        sql = f"SELECT max(step) AS step FROM metrics WHERE {_KEPT} AND run_id = ? AND key = ?"
         return self.engine.query(sql, [run_id, metric_key]).column("step")[0].as_py() or 0
 
     def get_metric_history_bulk_interval_from_steps(
@@ -72,7 +76,7 @@ class MetricsPart(RunsPart):
     ) -> list[MetricWithRunId]:
         """Values of a metric at some steps: by step, time and value."""
         sql = (
-            f"{_POINTS} WHERE run_id = ? AND key = ? AND list_contains(?::BIGINT[], step) "
+            f"{_POINTS} WHERE {_KEPT} AND run_id = ? AND key = ? AND list_contains(?::BIGINT[], step) "
             f"ORDER BY step, timestamp, value LIMIT {int(max_results)}"
         )
         return _with_runs(metric_key, self.engine.query(sql, [run_id, metric_key, [int(step) for step in steps]]))
@@ -97,7 +101,7 @@ class MetricsPart(RunsPart):
         between, bounds = "", []
         if start_step is not None and end_step is not None:
             between, bounds = " AND step BETWEEN ? AND ?", [int(start_step), int(end_step)]
-        points = f"{_POINTS} WHERE list_contains(?, run_id) AND key = ?{between}"
+        points = f"{_POINTS} WHERE {_KEPT} AND list_contains(?, run_id) AND key = ?{between}"
         rows = self.engine.query(_SAMPLED.format(points=points, parts=at_most), [list(run_ids), metric_key, *bounds])
         by_run: dict[str, list[MetricWithRunId]] = {run_id: [] for run_id in run_ids}
         for found, is_last in zip(_with_runs(metric_key, rows), rows.column("is_last").to_pylist(), strict=True):

@@ -31,6 +31,11 @@ class StorePart:
         """What its verbs build on."""
         return self.lake.engine
 
+    @property
+    def artifact_root_uri(self) -> str:
+        """Where artifacts of new experiments go. MLflow asks for it by this name."""
+        return self.artifact_root or self.lake_artifacts
+
     @cached_property
     def lake_artifacts(self) -> str:
         """URI of the artifacts that are in the lake: those of a run or logged model are in a folder named by its id."""

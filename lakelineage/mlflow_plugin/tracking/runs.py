@@ -178,11 +178,11 @@ class RunsPart(ExperimentsPart):
         if state.lifecycle_stage is not stage:
             start.set_stage(self.engine, state.run_id, stage)
 
-    def restore_runs_of(self, experiment_id: str) -> None:
-        """Bring back the runs of an experiment that were deleted one by one."""
-        sql = "SELECT run_id FROM runs WHERE experiment_id = ? AND lifecycle_stage = 'deleted'"
-        for run_id in self.engine.query(sql, [experiment_id]).column("run_id").to_pylist():
-            start.set_stage(self.engine, run_id, Lifecycle.ACTIVE)
+    def set_stage_of_runs(self, experiment_id: str, stage: Lifecycle) -> None:
+        """Bring back, or purge, the runs of an experiment."""
+        sql = "SELECT run_id FROM runs WHERE experiment_id = ? AND lifecycle_stage NOT IN (?, 'purged')"
+        for run_id in self.engine.query(sql, [experiment_id, str(stage)]).column("run_id").to_pylist():
+            start.set_stage(self.engine, run_id, stage)
 
     def _get_deleted_runs(self, older_than: int = 0) -> list[str]:
         """Ids of runs that were deleted, themselves or with their experiment, so many ms ago or earlier."""
@@ -264,7 +264,8 @@ class RunsPart(ExperimentsPart):
                 self.engine.append(change)
 
     def _tagged(self, run_id: str, tags: dict[str, str]) -> list[Rows]:
-        """Tags, and the state of the run where they change it."""
+        """Tags, and the state of the run where they change it. An empty name is none."""
+        tags = {key: value for key, value in tags.items() if value or key != MLFLOW_RUN_NAME}
         rows = [Rows(TAGS_HISTORY.name, tuple((run_id, key, value) for key, value in tags.items()))]
         told = run_entities.columns_of(tags)
         if told:

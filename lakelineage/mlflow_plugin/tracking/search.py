@@ -1,7 +1,9 @@
 """Searching runs: MLflow's grammar, read by MLflow, meant as SQL over ``runs`` with the alias ``r``."""
 
+import base64
+import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
@@ -9,12 +11,16 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.utils import mlflow_tags, validation
 from mlflow.utils.search_utils import SearchUtils
 
+from lakelineage.errors import InvalidInput
 from lakelineage.mlflow_plugin.tracking import run_entities
 from lakelineage.mlflow_plugin.tracking.experiments import check_max_results
 from lakelineage.mlflow_plugin.tracking.metrics import MetricsPart
 from lakelineage.tracking import pages
 from lakelineage.tracking.order import Order, Piece, Term
 from lakelineage.tracking.search import VIEWS, Search
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _VIEWS = {ViewType.ACTIVE_ONLY: "active", ViewType.DELETED_ONLY: "deleted", ViewType.ALL: "all"}
 _TIMES = ("start_time", "end_time")
@@ -57,7 +63,7 @@ class SearchPart(MetricsPart):
         sql = " AND ".join(f"({condition})" for condition, _ in conditions)
         values = [value for _, bound in conditions for value in bound]
         asked = pages.question(self.engine.settings.lake_id, filter_string, sorted(ids), order_by, run_view_type)
-        page = Search(self.engine, (sql, values), Order(terms), asked).page(max_results, page_token or None)
+        page, token = _page(Search(self.engine, (sql, values), Order(terms), asked), max_results, page_token)
         rows = run_entities.rows_of(page)
         links, experiments = self.links_of([row["run_id"] for row in rows]), self.lake.experiments.states()
         runs = []
@@ -66,7 +72,34 @@ class SearchPart(MetricsPart):
             runs.append(
                 run_entities.run(self.info_of(row, experiments), run_entities.run_data(row), datasets, (), made)
             )
-        return runs, pages.next_page_token(page)
+        return runs, token
+
+
+def _page(search: Search, max_results: int | None, token: str | bytes | None) -> "tuple[pa.Table, str | None]":
+    """A page, and the token of the next.
+
+    A token is one of MLflow's, which counts rows, with the place of the last row of the page besides. The place is what
+    goes, where the question is still the same: runs that come meanwhile shift nothing.
+
+    Raises:
+        MlflowException: the token is none of MLflow's.
+    """
+    offset = SearchUtils.parse_start_offset_from_page_token(token)
+    place = json.loads(base64.b64decode(token)).get("place") if token else None
+    try:
+        page = search.page(max_results, place) if offset and place else None
+    except InvalidInput:
+        page = None
+    if page is None:
+        page = search.page(None if max_results is None else offset + max_results, None)
+        following = pages.next_page_token(page)
+        page = page.slice(offset)
+    else:
+        following = pages.next_page_token(page)
+    if following is None:
+        return page, None
+    told = {"offset": offset + page.num_rows, "place": following}
+    return page, base64.b64encode(json.dumps(told).encode()).decode()
 
 
 def _condition(parsed: dict[str, Any], lake_artifacts: str) -> Piece:

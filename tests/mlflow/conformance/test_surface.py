@@ -65,7 +65,13 @@ REGISTRY = words(
     set_registered_model_alias delete_registered_model_alias get_model_version_by_alias
     """
 )
-REGISTRY_SHARED = {"copy_model_version"}
+REGISTRY_SHARED = {
+    "copy_model_version",
+    "get_prompt",
+    "get_prompt_version",
+    "get_prompt_version_by_alias",
+    "search_prompt_versions",
+}
 REGISTRY_EMPTY = {"list_webhooks", "list_webhooks_by_event", "search_prompts"}
 
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from lakelineage.errors import StorageFailed, StorageFull
 from lakelineage.journal.lanes import Lane, take
 from lakelineage.journal.segment import MAGIC, encode
-from lakelineage.model.changes import Change, Stamp
+from lakelineage.model.changes import Change, Rows, Stamp
 from lakelineage.model.clock import HybridClock
 from lakelineage.model.values import Durability
 from lakelineage.store import faults
 from lakelineage.store.root import sync_folder
+from lakelineage.tables import BY_NAME
 
 #: A segment longer than this is closed and the next one begun, so that the committer can release it.
 SEGMENT_BYTES = 8 << 20
@@ -81,10 +82,15 @@ class Journal:
             Its place in the order of the lake.
 
         Raises:
+            InvalidInput: a row could never be committed; nothing of the change was kept.
             StorageFull: no space; nothing of it was kept.
             StorageFailed: the disk failed; the change may or may not be kept.
         """
-        count = sum(map(len, change))
+        count = 0
+        for part in change:
+            count += len(part)
+            if isinstance(part, Rows):
+                BY_NAME[part.table].check(part.rows)
         with self._lock:
             stamp = self._stamp(count)
             frame = encode(change, stamp.seq, stamp.ingested_at)

@@ -31,6 +31,22 @@ def arrow_type(name: TypeName) -> "pa.DataType":
     return types[name]
 
 
+#: What Python holds of a type, as a journal takes it. Timestamps are µs since 1970 UTC; maps are lists of pairs.
+_HELD: dict[TypeName, tuple[type, ...]] = {
+    "string": (str,),
+    "int64": (int,),
+    "double": (float, int),
+    "bool": (bool,),
+    "timestamp": (int,),
+    "strings": (list, tuple),
+    "text_map": (list, tuple),
+    "number_map": (list, tuple),
+    "integer_map": (list, tuple),
+}
+_INTEGERS = ("int64", "timestamp")
+_LEAST, _GREATEST = -(2**63), 2**63 - 1
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column.
@@ -46,6 +62,12 @@ class Column:
     type: TypeName
     doc: str
     nullable: bool = True
+
+    def holds(self, value: Any) -> bool:
+        """Whether a row may have this here."""
+        if value is None:
+            return self.nullable
+        return isinstance(value, _HELD[self.type]) and (self.type not in _INTEGERS or _LEAST <= value <= _GREATEST)
 
 
 @dataclass(frozen=True)
@@ -105,6 +127,36 @@ class Table:
         if unknown or missing:
             raise InvalidInput(f"table {self.name}: unknown columns {sorted(unknown)}, missing values {missing}")
         return tuple(values.get(name) for name in self.names)
+
+    @cached_property
+    def _usual(self) -> tuple[tuple[Column, frozenset[type], bool], ...]:
+        """Of each column: the very types that its values mostly are, and whether their size matters."""
+        none = frozenset([type(None)])
+        return tuple(
+            (c, frozenset(_HELD[c.type]) | (none if c.nullable else frozenset()), c.type in _INTEGERS)
+            for c in self.columns
+        )
+
+    def check(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Refuse rows that could be journaled, but never committed.
+
+        Raises:
+            InvalidInput: a value is missing, or not of its column's type.
+        """
+        for (column, usual, sized), values in zip(self._usual, zip(*rows, strict=True), strict=False):
+            if usual.issuperset(map(type, values)) and not (sized and _beyond(values)):
+                continue
+            for value in values:
+                if not column.holds(value):
+                    raise InvalidInput(
+                        f"{self.name}.{column.name} cannot be {value!r}: it takes {column.type}"
+                        f"{'' if column.nullable else ', and has to be given'}"
+                    )
+
+
+def _beyond(values: Sequence[int | None]) -> bool:
+    """Whether one of them may not fit into 64 bits."""
+    return None in values or not _LEAST <= min(values) <= max(values) <= _GREATEST  # type: ignore[operator, type-var]
 
 
 def _schema(columns: Sequence[Column]) -> "pa.Schema":

@@ -139,8 +139,9 @@ def test_a_dataset_is_loaded_in_a_fresh_process_without_spark(lake: ll.Lake, pat
     run_id = logged(mlflow.data.from_pandas(frame(patients, 0), source=f"{patients}@0"))
     lake.flush()
     code = f"""
-import sys, mlflow
+import sys
 sys.modules["pyspark"] = None
+import mlflow
 mlflow.set_tracking_uri({mlflow.get_tracking_uri()!r})
 run = mlflow.get_run({run_id!r})
 print(len(mlflow.data.get_source(run.inputs.dataset_inputs[0]).load()))
@@ -395,8 +396,9 @@ def test_what_spark_read_is_pinned_and_read_without_spark(lake: ll.Lake, patient
     assert json.loads(told.source) == {"path": patients, "delta_table_version": 0}
     assert mlflow.data.get_source(told).load().count() == 10, "a Spark frame, as ever, where a session is in use"
     code = f"""
-import sys, mlflow
+import sys
 sys.modules["pyspark"] = None
+import mlflow
 mlflow.set_tracking_uri({mlflow.get_tracking_uri()!r})
 run = mlflow.get_run({first!r})
 print(len(mlflow.data.get_source(run.inputs.dataset_inputs[0]).load()))

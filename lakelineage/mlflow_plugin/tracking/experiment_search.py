@@ -61,7 +61,7 @@ def _checked(condition: dict[str, Any]) -> dict[str, Any]:
 def _integer(key: str, sign: str, value: Any) -> int:
     if sign not in _NUMERIC_SIGNS:
         raise MlflowException.invalid_parameter_value(f"Invalid comparator for numeric attribute: {sign}")
-    refusal = MlflowException.invalid_parameter_value(f"Invalid value for numeric attribute '{key}': {value!r}")
+    refusal = MlflowException.invalid_parameter_value(f"Invalid value for numeric attribute '{key}': '{value}'")
     if isinstance(value, float):
         raise refusal
     try:

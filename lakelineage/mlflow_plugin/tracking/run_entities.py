@@ -34,13 +34,15 @@ COLUMNS = {
     mlflow_tags.MLFLOW_GIT_BRANCH: "git_branch",
     mlflow_tags.MLFLOW_PARENT_RUN_ID: "parent_run_id",
 }
+#: Value of the tag with the name, after it was deleted: the run stays one that MLflow's client began.
+NO_NAME = ""
 #: Kinds of programs, in MLflow's words; a native run tells script, module, notebook or console.
 _SOURCE_TYPES = {"notebook": "NOTEBOOK"}
 
 
 def columns_of(tags: Mapping[str, str]) -> dict[str, Any]:
-    """Columns of a run that its tags tell."""
-    return {column: tags[tag] for tag, column in COLUMNS.items() if tags.get(tag)}
+    """Columns of a run that its tags tell. Whose run it is, is told when it begins; a tag does not change it."""
+    return {column: tags[tag] for tag, column in COLUMNS.items() if column != "user_id" and tags.get(tag)}
 
 
 def milliseconds(moment: datetime | int | None) -> int | None:
@@ -56,12 +58,15 @@ def all_tags(row: Mapping[str, Any]) -> dict[str, str]:
 
     MLflow gives every run that it begins a tag with its name.
     """
-    if mlflow_tags.MLFLOW_RUN_NAME in dict(row["tags"]):
-        return dict(row["tags"])
+    own = dict(row["tags"])
+    if mlflow_tags.MLFLOW_RUN_NAME in own:
+        if own[mlflow_tags.MLFLOW_RUN_NAME] == NO_NAME:
+            del own[mlflow_tags.MLFLOW_RUN_NAME]
+        return own
     tags = {tag: str(row[column]) for tag, column in COLUMNS.items() if row[column] is not None}
     if row["source_type"] is not None:
         tags[mlflow_tags.MLFLOW_SOURCE_TYPE] = _SOURCE_TYPES.get(row["source_type"], "LOCAL")
-    return tags | dict(row["tags"])
+    return tags | own
 
 
 def rows_of(runs: "pa.Table") -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunInfo, RunTag
 from mlflow.entities import RunStatus as MlflowStatus
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST
+from mlflow.protos.databricks_pb2 import BAD_REQUEST, INTERNAL_ERROR, INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST
 from mlflow.utils import validation
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_MODELS, MLFLOW_RUN_NAME, _get_run_name_from_tags
 from mlflow.utils.name_utils import _generate_random_name
@@ -38,13 +38,16 @@ class RunsPart(ExperimentsPart):
     def create_run(
         self,
         experiment_id: str,
-        user_id: str | None,
-        start_time: int | None,
+        user_id: str,
+        start_time: int,
         tags: Sequence[RunTag] | None,
         run_name: str | None,
     ) -> Run:
         """Begin a run."""
         experiment = self.active_experiment(experiment_id)
+        for name, value in (("user_id", user_id), ("start_time", start_time)):
+            if value is None:
+                raise MlflowException(f"{name} cannot be None", INTERNAL_ERROR)
         given = list(tags or ())
         tagged_name = _get_run_name_from_tags(given)
         if run_name and tagged_name and run_name != tagged_name:
@@ -53,7 +56,7 @@ class RunsPart(ExperimentsPart):
                 f"different values (run_name='{run_name}', mlflow.runName='{tagged_name}').",
                 INVALID_PARAMETER_VALUE,
             )
-        kept = {tag.key: tag.value for tag in given}
+        kept = {tag.key: _text(tag.value) for tag in given}
         name = kept[MLFLOW_RUN_NAME] = run_name or tagged_name or _generate_random_name()
         run_id = new_id()
         around = surroundings(self.engine)
@@ -62,9 +65,9 @@ class RunsPart(ExperimentsPart):
             run_id=run_id,
             experiment_id=experiment.id,
             status=RunStatus.RUNNING,
-            start_time=wall_clock() if start_time is None else start_time * 1000,
+            start_time=start_time * 1000,
             artifact_uri=uri and append_to_uri_path(uri, run_id, "artifacts"),
-            **{**around.columns, "user_id": user_id, **run_entities.columns_of(kept), "name": name},
+            **{**around.columns, **run_entities.columns_of(kept), "user_id": user_id, "name": name},
         )
         rows = tuple((run_id, key, value) for key, value in kept.items())
         self.engine.append((*start.begun(state, rows), *around.rows))
@@ -196,7 +199,7 @@ class RunsPart(ExperimentsPart):
         checked = validation._validate_param(param.key, param.value)
         self.checked_run(run_id)
         try:
-            self._log(run_id, params={checked.key: checked.value})
+            self._log(run_id, params=_with_values([checked]))
         except ParamConflict as error:
             old, new = error.conflicts[checked.key]
             raise MlflowException(
@@ -207,18 +210,22 @@ class RunsPart(ExperimentsPart):
 
     def set_tag(self, run_id: str, tag: RunTag) -> None:
         """Set a tag; ``mlflow.runName`` renames the run."""
-        checked = validation._validate_tag(tag.key, tag.value)
+        try:
+            checked = validation._validate_tag(tag.key, tag.value)
+        except TypeError as error:  # as all that is not foreseen inside of a call to the SQL store
+            raise MlflowException(str(error), INTERNAL_ERROR) from error
         self.checked_run(run_id)
-        self._log(run_id, tags={checked.key: checked.value})
+        self._log(run_id, tags={checked.key: _text(checked.value)})
 
     def delete_tag(self, run_id: str, key: str) -> None:
         """Take a tag off."""
         self.checked_run(run_id)
         if key not in run_entities.all_tags(self.row_of(run_id)):
             raise MlflowException(f"No tag with name: {key} in run with id {run_id}", RESOURCE_DOES_NOT_EXIST)
-        change: list[Rows] = [Rows(TAGS_HISTORY.name, ((run_id, key, None),))]
+        gone = run_entities.NO_NAME if key == MLFLOW_RUN_NAME else None
+        change: list[Rows] = [Rows(TAGS_HISTORY.name, ((run_id, key, gone),))]
         column = run_entities.COLUMNS.get(key)
-        if column is not None and column != "name":
+        if column not in (None, "name", "user_id"):
             empty: dict[str, Any] = {column: None}
             change.append(Rows(RUNS_HISTORY.name, (replace(self.known(run_id).state, **empty).row(),)))
         self.engine.append(tuple(change))
@@ -234,7 +241,7 @@ class RunsPart(ExperimentsPart):
         self.checked_run(run_id)
         rows = self.metric_rows(run_id, metrics)
         try:
-            self._log(run_id, {p.key: p.value for p in params}, {t.key: t.value for t in tags}, rows)
+            self._log(run_id, _with_values(params), {t.key: _text(t.value) for t in tags}, rows)
         except ParamConflict as error:
             told = [{"key": k, "old_value": old, "new_value": new} for k, (old, new) in error.conflicts.items()]
             raise MlflowException(
@@ -304,6 +311,18 @@ WHERE r.lifecycle_stage <> 'purged' AND (
 )
 ORDER BY r.run_id
 """
+
+
+def _text(value: Any) -> str:
+    """The value of a tag. None is an empty text, as in MLflow's REST API."""
+    return "" if value is None else str(value)
+
+
+def _with_values(params: Sequence[Param]) -> dict[str, str]:
+    for param in params:
+        if param.value is None:
+            raise MlflowException(f"NOT NULL constraint failed: params.value of '{param.key}'", BAD_REQUEST)
+    return {param.key: param.value for param in params}
 
 
 def not_found(run_id: str) -> MlflowException:

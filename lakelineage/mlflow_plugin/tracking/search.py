@@ -151,6 +151,8 @@ def _attribute(key: str, lake_artifacts: str) -> str:
 def _tag(key: str) -> str:
     """A tag that was set, or what a column says in its place: see :func:`run_entities.all_tags`."""
     tag = f"r.tags[{_text(key)}]"
+    if key == mlflow_tags.MLFLOW_RUN_NAME:
+        tag = f"nullif({tag}, {_text(run_entities.NO_NAME)})"
     told = _TOLD.get(key)
     if told is None:
         return tag

@@ -144,7 +144,7 @@ def _state(run: Run, experiment_id: str) -> State:
         "end_time": None if info.end_time is None else info.end_time * 1000,
         **run_entities.columns_of(tags),
         "name": info.run_name or None,
-        "user_id": tags.get(MLFLOW_USER) or info.user_id or None,
+        "user_id": info.user_id or tags.get(MLFLOW_USER),
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from mlflow.entities import Metric
+from mlflow.entities import Metric, RunTag
 from mlflow.exceptions import MlflowException
 
 
@@ -50,6 +50,25 @@ def _unknown_attribute_of_models(side: Any) -> list[str]:
     return codes
 
 
+def _refusal(side: Any, metric: Metric) -> str | None:
+    """Code of the error; None if the metric is there as it was logged."""
+    run = side.run()
+    try:
+        side.tracking.log_metric(run, metric)
+    except MlflowException as error:
+        return str(error.error_code)
+    (found,) = side.tracking.get_metric_history(run, metric.key)
+    assert (found.timestamp, found.step) == (metric.timestamp, metric.step)
+    return None
+
+
+def _no_value(side: Any) -> list[Any]:
+    run = side.tracking.create_run(side.experiment(), "ada", 0, [RunTag("begun", None)], None).info.run_id
+    side.tracking.set_tag(run, RunTag("set", None))
+    tags = side.tracking.get_run(run).data.tags
+    return [tags["begun"], tags["set"]]
+
+
 LARGEST = 1.7976931348623157e308
 DIFFERENCES = {
     "infinity": Difference(
@@ -60,6 +79,21 @@ DIFFERENCES = {
         "Of points with the same step and timestamp, the one that arrived last is the latest. "
         "The SQL store takes the one with the highest value.",
         _tie, mlflow=2.0, lake=1.0,
+    ),
+    "times-after-294246": Difference(
+        "The time of a metric is kept in µs: one after the year 294,246 is an INVALID_PARAMETER_VALUE. "
+        "The SQL store keeps any 64 bits of ms.",
+        lambda side: _refusal(side, Metric("m", 1.0, 2**63 - 1, 0)), mlflow=None, lake="INVALID_PARAMETER_VALUE",
+    ),
+    "beyond-64-bits": Difference(
+        "A step that 64 bits do not hold is an INVALID_PARAMETER_VALUE. "
+        "The SQL store lets the error of its database through.",
+        lambda side: _refusal(side, Metric("m", 1.0, 1, 2**63)),
+        mlflow="INTERNAL_ERROR", lake="INVALID_PARAMETER_VALUE",
+    ),
+    "tags-without-value": Difference(
+        "A tag without a value has an empty text, as it has in MLflow's REST API. The SQL store gives None to Python.",
+        _no_value, mlflow=[None, None], lake=["", ""],
     ),
     "nan-of-a-model": Difference(
         "A NaN that was logged for a logged model stays NaN. The SQL store shows 0 on the model.",

@@ -93,19 +93,11 @@ def test_wrong_times_and_steps_are_refused(refuses: Refuses, timestamp: Any, ste
 
 
 @pytest.mark.parametrize("step", [0, -1, -(2**63), 2**63 - 1, 10**12])
-@pytest.mark.parametrize("timestamp", [0, 2**63 - 1])
-def test_steps_and_times_reach_as_far_as_64_bits(side: Any, step: int, timestamp: int) -> None:
+@pytest.mark.parametrize("timestamp", [0, 2**63 // 1000 - 1])
+def test_steps_reach_as_far_as_64_bits_and_times_to_the_year_294_246(side: Any, step: int, timestamp: int) -> None:
     run = side.run()
     side.tracking.log_metric(run, Metric("m", 1.0, timestamp, step))
     assert points(side, run) == [(1.0, timestamp, step)]
-
-
-def test_a_step_beyond_64_bits_is_refused(refuses: Refuses) -> None:
-    refuses(
-        lambda side: side.tracking.log_metric(side.run(), Metric("m", 1.0, 1, 2**63)),
-        "INTERNAL_ERROR",
-        until="Python int",
-    )
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_artifacts_go_in_and_come_back(command: Command, tmp_path: Path) -> None
     command("artifacts", "log-artifact", "-l", str(folder / "a b.txt"), "-r", run)
     assert {file["path"] for file in json.loads(command("artifacts", "list", "-r", run))} == {"plots", "a b.txt"}
     inside = json.loads(command("artifacts", "list", "-r", run, "-a", "plots/deep"))
-    assert inside == [{"path": "plots/deep/c.bin", "is_dir": False, "file_size": "256"}]
+    assert inside == [{"path": "plots/deep/c.bin", "is_dir": False, "file_size": 256}]
     command("artifacts", "download", "-r", run, "-a", "plots", "-d", str(tmp_path / "back"))
     assert (tmp_path / "back" / "plots" / "a b.txt").read_text() == "ä"
     assert (tmp_path / "back" / "plots" / "deep" / "c.bin").read_bytes() == bytes(range(256))
@@ -103,13 +103,12 @@ def test_gc_removes_for_good_what_was_deleted_long_enough_ago(
         command("artifacts", "log-artifact", "-l", str(note), "-r", run)
     for name in ("deleted", "later"):
         command("runs", "delete", "--run-id", runs[name])
-    command("experiments", "delete", "-x", gone)
 
     command(*gc, "--older-than", "1d", "--run-ids", runs["deleted"], fails="older than")
     command(*gc, "--run-ids", runs["alive"], fails="not in `deleted` lifecycle stage")
-    said = command(*gc, "--run-ids", runs["deleted"])
+    command("experiments", "delete", "-x", gone)
+    said = command(*gc, "--run-ids", runs["deleted"], "--experiment-ids", gone)  # with no id, all deleted experiments
     assert runs["deleted"] in said
-    command(*gc, "--experiment-ids", gone)
 
     client = mlflow.MlflowClient()
     for name in ("deleted", "in gone"):

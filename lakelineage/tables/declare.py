@@ -67,7 +67,7 @@ class Column:
         """Whether a row may have this here."""
         if value is None:
             return self.nullable
-        return isinstance(value, _HELD[self.type]) and (self.type not in _INTEGERS or _LEAST <= value <= _GREATEST)
+        return isinstance(value, _HELD[self.type]) and not (isinstance(value, int) and _beyond((value,)))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.people import people
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -47,6 +49,17 @@ def _own_user_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyt
 def lake_path(tmp_path: Path) -> Path:
     """Where a lake is to be; nothing is there yet."""
     return tmp_path / "lake"
+
+
+@pytest.fixture
+def patients(tmp_path: Path) -> str:
+    """A Delta table of two versions: ids 0–9, then 10–14 too."""
+    from deltalake import write_deltalake
+
+    uri = str(tmp_path / "patients")
+    write_deltalake(uri, people(0, 10))
+    write_deltalake(uri, people(10, 15), mode="append")
+    return uri
 
 
 @pytest.fixture

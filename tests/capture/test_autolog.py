@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
-import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 import lakelineage as ll
 from lakelineage.errors import InvalidInput
+from tests.people import people
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,19 +25,6 @@ if TYPE_CHECKING:
 def _stops() -> "Iterator[None]":
     yield
     ll.autolog(disable=True)
-
-
-@pytest.fixture
-def patients(tmp_path: Path) -> str:
-    """A Delta table of two versions: ids 0–9, then 10–14 too."""
-    uri = str(tmp_path / "patients")
-    write_deltalake(uri, people(0, 10))
-    write_deltalake(uri, people(10, 15), mode="append")
-    return uri
-
-
-def people(start: int, stop: int) -> pa.Table:
-    return pa.table({"id": pa.array(range(start, stop), pa.int64()), "score": [n / 7 for n in range(start, stop)]})
 
 
 def of_duckdb(uri: str, version: int) -> int:

@@ -2,25 +2,12 @@
 
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
 import lakelineage as ll
 from lakelineage.errors import InvalidInput, TableNotFound, VersionNotFound
-
-
-@pytest.fixture
-def patients(tmp_path: Path) -> str:
-    """A Delta table of two versions: ids 0–9, then 10–14 too."""
-    uri = str(tmp_path / "patients")
-    write_deltalake(uri, people(0, 10))
-    write_deltalake(uri, people(10, 15), mode="append")
-    return uri
-
-
-def people(start: int, stop: int) -> pa.Table:
-    return pa.table({"id": pa.array(range(start, stop), pa.int64()), "score": [n / 7 for n in range(start, stop)]})
+from tests.people import people
 
 
 def test_outside_of_runs_it_only_reads(lake: ll.Lake, patients: str) -> None:

@@ -6,42 +6,20 @@ from typing import TYPE_CHECKING
 
 import mlflow
 import polars as pl
-import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable
 from mlflow import MlflowClient
 
 import lakelineage as ll
-from lakelineage.mlflow_plugin import lakes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @pytest.fixture
-def patients(tmp_path: Path) -> str:
-    """A Delta table of two versions: ids 0–9, then 10–14 too."""
-    uri = str(tmp_path / "patients")
-    write_deltalake(uri, people(0, 10))
-    write_deltalake(uri, people(10, 15), mode="append")
-    return uri
-
-
-def people(start: int, stop: int) -> pa.Table:
-    return pa.table({"id": pa.array(range(start, stop), pa.int64())})
-
-
-@pytest.fixture
-def lake(lake_path: Path) -> "Iterator[ll.Lake]":
-    """The lake that MLflow tracks to."""
-    before = mlflow.get_tracking_uri()
-    uri = f"lakelineage://{lake_path}"
-    mlflow.set_tracking_uri(uri)
-    opened = lakes.opened(uri)
-    yield opened
+def lake(tracked_lake: ll.Lake) -> "Iterator[ll.Lake]":
+    yield tracked_lake
     ll.autolog(disable=True)
-    mlflow.set_tracking_uri(before)
-    opened.close()
 
 
 def test_what_a_run_of_mlflow_reads_is_pinned(lake: ll.Lake, patients: str) -> None:

@@ -20,12 +20,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.types import Schema
 
 import lakelineage as ll
-from lakelineage.mlflow_plugin import lakes
 from lakelineage.mlflow_plugin.dataset_source import SOURCE_TYPE, DeltaSource
+from tests.people import people
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pyspark.sql import SparkSession
 
 pytestmark = [
@@ -37,29 +35,15 @@ pytestmark = [
 
 
 @pytest.fixture
-def lake(lake_path: Path) -> "Iterator[ll.Lake]":
-    """The lake that MLflow tracks to."""
-    before = mlflow.get_tracking_uri()
-    uri = f"lakelineage://{lake_path}"
-    mlflow.set_tracking_uri(uri)
-    opened = lakes.opened(uri)
-    yield opened
-    mlflow.set_tracking_uri(before)
-    opened.close()
+def lake(tracked_lake: ll.Lake) -> ll.Lake:
+    return tracked_lake
 
 
 @pytest.fixture
-def patients(tmp_path: Path) -> str:
-    """A Delta table of three versions: ids 0–9, then 10–14 too, then without 3."""
-    uri = str(tmp_path / "patients")
-    write_deltalake(uri, people(0, 10))
-    write_deltalake(uri, people(10, 15), mode="append")
-    DeltaTable(uri).delete("id = 3")
-    return uri
-
-
-def people(start: int, stop: int) -> pa.Table:
-    return pa.table({"id": pa.array(range(start, stop), pa.int64()), "score": [n / 7 for n in range(start, stop)]})
+def patients(patients: str) -> str:
+    """With a third version: without 3."""
+    DeltaTable(patients).delete("id = 3")
+    return patients
 
 
 def frame(table: str, version: int) -> pd.DataFrame:

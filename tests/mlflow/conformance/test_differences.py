@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,3 +119,9 @@ def test_a_difference_is_what_is_published(side: Any, name: str) -> None:
 def test_a_difference_is_one(name: str) -> None:
     assert DIFFERENCES[name].mlflow != DIFFERENCES[name].lake
     assert DIFFERENCES[name].reason.endswith(".")
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_a_difference_is_told_in_the_documentation(name: str) -> None:
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "mlflow.md"
+    assert f"- {DIFFERENCES[name].reason}" in page.read_text().splitlines()

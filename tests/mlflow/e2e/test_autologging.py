@@ -21,7 +21,8 @@ def lake(uri: str, lake_path: Path) -> Iterator[ll.Lake]:
     """The lake that MLflow tracks to, opened natively too."""
     with ll.open(lake_path) as opened:
         yield opened
-    mlflow.autolog(disable=True)
+    for flavour in (mlflow.sklearn, mlflow.lightgbm):  # mlflow.autolog leaves alone what was told to a flavour
+        flavour.autolog(disable=True)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def test_what_a_run_of_mlflow_reads_is_pinned(lake: ll.Lake, patients: str) -> N
         DeltaTable(patients, version=0).to_pandas()
         pl.read_delta(patients)
         pl.read_delta(patients)
-        assert ll.read_delta(patients, 0, where="id > 4", output_format="pandas").shape == (5, 1)
+        assert ll.read_delta(patients, 0, where="id > 4", output_format="pandas").shape == (5, 2)
     told = MlflowClient().get_run(run.info.run_id).inputs.dataset_inputs
     assert [(each.dataset.name, json.loads(each.dataset.source)["version"]) for each in told] == [
         ("patients@v0", 0),

@@ -21,6 +21,8 @@ _RUNS = 3
 _FRESH = ("compare", "metric")
 #: Milliseconds that a page may take on a busy machine.
 _PATIENCE = 120_000
+#: Tenths of a second without a call after which a page is done: what a call brought may call again.
+_QUIET = 5
 
 
 @dataclass
@@ -139,9 +141,11 @@ class Visitor:
             self.page.goto("about:blank")
         self.page.goto(self.uri + route, wait_until="commit")
         self.page.get_by_text(text).filter(visible=True).first.wait_for()
+        quiet = 0
         for _ in range(_PATIENCE // 100):
             self.page.wait_for_timeout(100)
-            if not self._pending:
+            quiet = 0 if self._pending else quiet + 1
+            if quiet == _QUIET:
                 return
         pytest.fail(f"{stop}: never answered: {[request.url for request in self._pending]}")
 

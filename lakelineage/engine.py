@@ -27,7 +27,7 @@ from lakelineage.store import forks
 from lakelineage.store.cache import HostCache
 from lakelineage.store.delta import DeltaStore
 from lakelineage.store.root import Root, storage_errors
-from lakelineage.tables import Table
+from lakelineage.tables import RUNS, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,7 +76,13 @@ class Reads(Protocol):
         """
 
     def select_runs(
-        self, where: str, params: Sequence[Any], order: str, limit: int | None = None, told: Sequence[str] = ()
+        self,
+        where: str,
+        params: Sequence[Any],
+        order: str,
+        limit: int | None = None,
+        told: Sequence[str] = (),
+        columns: Sequence[str] = RUNS.names,
     ) -> "pa.Table":
         """Rows of ``runs``, quickly where few are wanted of many.
 
@@ -86,9 +92,10 @@ class Reads(Protocol):
             order: ``ORDER BY`` terms over ``r``.
             limit: greatest number of rows.
             told: expressions over ``r``, for columns ``told_0``, ``told_1``, … behind those of ``runs``.
+            columns: of ``runs``; maps cost most.
         """
 
-    def find_run(self, run_id: str) -> dict[str, Any] | None:
+    def find_run(self, run_id: str, columns: Sequence[str] = RUNS.names) -> dict[str, Any] | None:
         """The row of ``runs`` of one run: column → value of Python, times in UTC. None if there is no such run."""
 
     def has_rows(self, table: Table) -> bool:
@@ -276,14 +283,20 @@ class Engine:
         return self.reader.query(sql, params)
 
     def select_runs(
-        self, where: str, params: Sequence[Any], order: str, limit: int | None = None, told: Sequence[str] = ()
+        self,
+        where: str,
+        params: Sequence[Any],
+        order: str,
+        limit: int | None = None,
+        told: Sequence[str] = (),
+        columns: Sequence[str] = RUNS.names,
     ) -> "pa.Table":
         """Rows of ``runs``, quickly where few are wanted of many."""
-        return self.reader.select_runs(where, params, order, limit, told)
+        return self.reader.select_runs(where, params, order, limit, told, columns)
 
-    def find_run(self, run_id: str) -> dict[str, Any] | None:
+    def find_run(self, run_id: str, columns: Sequence[str] = RUNS.names) -> dict[str, Any] | None:
         """The row of ``runs`` of one run; None if there is no such run."""
-        return self.reader.find_run(run_id)
+        return self.reader.find_run(run_id, columns)
 
     def has_rows(self, table: Table) -> bool:
         """Whether a table of facts has any rows."""

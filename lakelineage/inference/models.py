@@ -122,7 +122,7 @@ def log_model(
     with tempfile.TemporaryDirectory(prefix="lakelineage-") as temporary:
         folder = Path(temporary, "model")
         mlflow_models.save(model, folder, signature, input_example)
-        run = engine.find_run(run_id)
+        run = engine.find_run(run_id, ("experiment_id",))
         if run is None:
             raise RunNotFound(f"no run has the id {run_id}; start one by lake.start_run()")
         named = [(file, f"{path}/{file.relative_to(folder).as_posix()}") for file in _files(folder)]

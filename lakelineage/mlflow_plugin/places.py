@@ -109,7 +109,7 @@ def artifact_uri_of(lake_uri: str, experiment_id: str, location: str) -> str:
     if place is None:
         return location
     if not serves(lake_uri):
-        return f"{uris.of_place(uris.place(lake_uri))}/{location}"
+        return f"{uris.plain(lake_uri)}/{location}"
     kind = "models/" if place.owner.startswith("m-") else ""
     served = f"{experiment_id}/{kind}{place.owner}/{FOLDER}"
     return "/".join(filter(None, (os.environ[_ROOT].rstrip("/"), served, place.path)))
@@ -119,7 +119,7 @@ def experiment_uri_of(lake_uri: str, experiment_id: str) -> str:
     """The artifact location of an experiment whose artifacts go into the lake, as MLflow's clients get it."""
     if serves(lake_uri):
         return f"{os.environ[_ROOT].rstrip('/')}/{experiment_id}"
-    return f"{uris.of_place(uris.place(lake_uri))}/{FOLDER}"
+    return f"{uris.plain(lake_uri)}/{FOLDER}"
 
 
 def root_of(lake_uri: str, artifact_uri: str | None) -> str | None:

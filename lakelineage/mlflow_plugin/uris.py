@@ -1,5 +1,6 @@
 """URIs by which MLflow names a lake: ``lakelineage:///absolute/path`` and ``lakelineage+s3://bucket/path``."""
 
+from functools import lru_cache
 from urllib.parse import quote, unquote, urlsplit
 
 from lakelineage.errors import InvalidInput
@@ -37,6 +38,12 @@ def place(uri: str) -> str:
     if parts.netloc or not parts.path.startswith("/") or parts.path == "/":
         raise InvalidInput(f"{uri!r} is no absolute path; {_ADVICE}")
     return unquote(parts.path).rstrip("/")
+
+
+@lru_cache(maxsize=64)
+def plain(uri: str) -> str:
+    """The URI of a lake as it is written in the URIs of its artifacts."""
+    return of_place(place(uri))
 
 
 def of_place(uri: str) -> str:

@@ -1,6 +1,6 @@
 """The Delta tables of a lake, each declared once: columns, types, nullability and meaning."""
 
-from lakelineage.tables.current import EXPERIMENTS, LOGGED_MODELS, MODEL_VERSIONS, REGISTERED_MODELS, RUNS
+from lakelineage.tables.current import EXPERIMENTS, LOGGED_MODELS, MODEL_VERSIONS, REGISTERED_MODELS, RUN_COLUMNS, RUNS
 from lakelineage.tables.declare import Column, Table
 from lakelineage.tables.facts import (
     ACTIVITY,
@@ -85,6 +85,7 @@ __all__ = [
     "REGISTERED_MODELS_HISTORY",
     "RUNS",
     "RUNS_HISTORY",
+    "RUN_COLUMNS",
     "RUN_MODELS",
     "SNAPSHOTS",
     "SNAPSHOT_FILES",

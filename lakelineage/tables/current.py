@@ -35,6 +35,9 @@ RUNS = Table(
     is_fact=False,
 )
 
+#: Columns of ``runs`` that a search tells: all but where in its history the latest value of each metric stands.
+RUN_COLUMNS: tuple[str, ...] = tuple(name for name in RUNS.names if name not in ("metric_steps", "metric_timestamps"))
+
 LOGGED_MODELS = Table(
     "logged_models",
     "a logged model, with its params and tags; its metrics are the rows of metrics that have its model_id",

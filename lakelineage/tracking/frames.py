@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
 OutputFormat = Literal["arrow", "polars", "pandas"]
 _MAPS = ("metrics", "params", "tags")
-#: Maps that go with the metrics, and have no columns of their own.
-_OF_METRICS = ("metric_steps", "metric_timestamps")
 
 
 def check_format(output_format: str) -> None:
@@ -49,7 +47,7 @@ def flatten(runs: "pa.Table") -> "pl.DataFrame":
 
     frame = pl.from_arrow(runs)
     assert isinstance(frame, pl.DataFrame)
-    return pl.concat([frame.drop(*_MAPS, *_OF_METRICS), *(_spread(frame, name) for name in _MAPS)], how="horizontal")
+    return pl.concat([frame.drop(*_MAPS), *(_spread(frame, name) for name in _MAPS)], how="horizontal")
 
 
 def _spread(frame: "pl.DataFrame", name: str) -> "pl.DataFrame":

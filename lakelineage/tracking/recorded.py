@@ -10,7 +10,7 @@ from lakelineage.errors import Conflict, InvalidInput, RunNotFound
 from lakelineage.model import validate
 from lakelineage.model.changes import Row, Rows
 from lakelineage.model.values import Lifecycle, RunStatus
-from lakelineage.tables import RUNS, TAGS_HISTORY
+from lakelineage.tables import RUN_COLUMNS, RUNS, TAGS_HISTORY
 from lakelineage.tracking import artifacts, failure, source_view
 from lakelineage.tracking.active import NOTE_TAG, tag_rows
 from lakelineage.tracking.artifact import Artifact
@@ -37,7 +37,7 @@ class RecordedRun:
 
     def __init__(self, engine: Reads, run_id: str) -> None:
         run_id = full_id(engine, run_id)
-        found = engine.find_run(run_id)
+        found = engine.find_run(run_id, RUN_COLUMNS)
         if found is None or found["lifecycle_stage"] == Lifecycle.PURGED:
             raise RunNotFound(
                 f"no run has the id {run_id}; `lakelineage runs` lists those of the lake {engine.root.uri}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lakelineage.engine import Reads
 from lakelineage.errors import ExperimentNotFound, InvalidInput
+from lakelineage.tables import RUN_COLUMNS
 from lakelineage.tracking import frames, pages
 from lakelineage.tracking.filter import compile_filter
 from lakelineage.tracking.order import Order, Piece, compile_order
@@ -34,12 +35,14 @@ class Search:
         condition: SQL over ``runs`` with the alias ``r``, and its values.
         order: total order.
         asked: digest of the question; page tokens carry it.
+        columns: of ``runs`` that are told.
     """
 
     engine: Reads
     condition: Piece
     order: Order
     asked: bytes
+    columns: Sequence[str] = RUN_COLUMNS
 
     def page(self, limit: int | None, token: str | None) -> "pa.Table":
         """The rows from a token on; with a limit they carry the token of the next page, if there is one."""
@@ -48,10 +51,10 @@ class Search:
             after, bound = self.order.after(pages.decode(token, self.asked))
             condition, values = f"{condition} AND {after}", [*values, *bound]
         if limit is None:
-            return self.engine.select_runs(condition, values, self.order.sql)
+            return self.engine.select_runs(condition, values, self.order.sql, columns=self.columns)
         # One row more than asked for tells whether there is another page.
         place = [term.told for term in self.order.place]
-        rows = self.engine.select_runs(condition, values, self.order.sql, limit + 1, place)
+        rows = self.engine.select_runs(condition, values, self.order.sql, limit + 1, place, self.columns)
         told = [f"told_{i}" for i in range(len(place))]
         page = rows.drop_columns(told).slice(0, limit)
         if rows.num_rows <= limit:

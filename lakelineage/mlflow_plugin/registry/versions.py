@@ -190,7 +190,7 @@ class VersionsPart(ModelsPart):
 
     def _with_sources(self) -> str:
         """Versions with their sources as MLflow shows them."""
-        artifacts = f"{uris.of_place(uris.place(self.store_uri))}/artifacts/".replace("'", "''")
+        artifacts = f"{uris.plain(self.store_uri)}/artifacts/".replace("'", "''")
         native = f"'{artifacts}' || url_decode(substr(source, {len('artifact:') + 1}))"
         return f"SELECT *, coalesce(source_uri, {native}) AS shown_source FROM ({VERSIONS})"
 

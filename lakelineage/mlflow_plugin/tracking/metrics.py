@@ -11,6 +11,7 @@ from mlflow.utils import validation
 from mlflow.utils.search_utils import SearchUtils
 
 from lakelineage.errors import InvalidInput
+from lakelineage.mlflow_plugin import collector
 from lakelineage.mlflow_plugin.tracking.runs import RunsPart
 from lakelineage.model.changes import Row, Rows
 from lakelineage.tables import METRICS
@@ -148,13 +149,17 @@ def _row(run_id: str, metric: Metric, path: str) -> Row:
 
 def _entities(key: str, points: "pa.Table") -> list[Metric]:
     """A point of each row."""
-    columns: list[list[Any]] = [points.column(name).to_pylist() for name in ("value", "timestamp", "step", "run_id")]
-    return [
-        Metric(key, value, timestamp, step, None, None, None, run_id)
-        for value, timestamp, step, run_id in zip(*columns, strict=True)
-    ]
+    with collector.paused():
+        columns: list[list[Any]] = [
+            points.column(name).to_pylist() for name in ("value", "timestamp", "step", "run_id")
+        ]
+        return [
+            Metric(key, value, timestamp, step, None, None, None, run_id)
+            for value, timestamp, step, run_id in zip(*columns, strict=True)
+        ]
 
 
 def _with_runs(key: str, points: "pa.Table") -> list[MetricWithRunId]:
-    run_ids = points.column("run_id").to_pylist()
-    return [MetricWithRunId(metric, run_id) for metric, run_id in zip(_entities(key, points), run_ids, strict=True)]
+    with collector.paused():
+        run_ids = points.column("run_id").to_pylist()
+        return [MetricWithRunId(metric, run_id) for metric, run_id in zip(_entities(key, points), run_ids, strict=True)]

@@ -39,4 +39,4 @@ class StorePart:
     @cached_property
     def lake_artifacts(self) -> str:
         """URI of the artifacts that are in the lake: those of a run or logged model are in a folder named by its id."""
-        return f"{uris.of_place(uris.place(self.store_uri))}/artifacts"
+        return f"{uris.plain(self.store_uri)}/artifacts"

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Run, ViewType
@@ -12,10 +12,13 @@ from mlflow.utils import mlflow_tags, validation
 from mlflow.utils.search_utils import SearchUtils
 
 from lakelineage.errors import InvalidInput
+from lakelineage.mlflow_plugin import collector
 from lakelineage.mlflow_plugin.tracking import run_entities
 from lakelineage.mlflow_plugin.tracking.experiments import check_max_results
 from lakelineage.mlflow_plugin.tracking.metrics import MetricsPart
+from lakelineage.tables import RUNS
 from lakelineage.tracking import pages
+from lakelineage.tracking.experiments import Experiment
 from lakelineage.tracking.order import Order, Piece, Term
 from lakelineage.tracking.search import VIEWS, Search
 
@@ -63,16 +66,17 @@ class SearchPart(MetricsPart):
         sql = " AND ".join(f"({condition})" for condition, _ in conditions)
         values = [value for _, bound in conditions for value in bound]
         asked = pages.question(self.engine.settings.lake_id, filter_string, sorted(ids), order_by, run_view_type)
-        page, token = _page(Search(self.engine, (sql, values), Order(terms), asked), max_results, page_token)
-        rows = run_entities.rows_of(page)
-        links, experiments = self.links_of([row["run_id"] for row in rows]), self.lake.experiments.states()
-        runs = []
-        for row in rows:  # as in MLflow, a search does not tell the models that a run used
-            datasets, _, made = links[row["run_id"]]
-            runs.append(
-                run_entities.run(self.info_of(row, experiments), run_entities.run_data(row), datasets, (), made)
-            )
-        return runs, token
+        search = Search(self.engine, (sql, values), Order(terms), asked, RUNS.names)
+        page, token = _page(search, max_results, page_token)
+        with collector.paused():
+            rows = run_entities.rows_of(page)
+            links, experiments = self.links_of([row["run_id"] for row in rows]), self.lake.experiments.states()
+            return [self._found(row, links[row["run_id"]], experiments) for row in rows], token
+
+    def _found(self, row: dict[str, Any], links: tuple[Any, Any, Any], experiments: Mapping[str, Experiment]) -> Run:
+        """A run that was found. As in MLflow, a search does not tell the models that it used."""
+        datasets, _, made = links
+        return run_entities.run(self.info_of(row, experiments), run_entities.run_data(row), datasets, (), made)
 
 
 def _page(search: Search, max_results: int | None, token: str | bytes | None) -> "tuple[pa.Table, str | None]":

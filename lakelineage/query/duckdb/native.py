@@ -1,7 +1,8 @@
-"""Published data files in DuckDB's own format: a cache on a local disk, shared by the processes of a host.
+"""Published data files in forms that are quick to ask: a cache on a local disk, shared by the processes of a host.
 
-A data file never changes, so what was made of it is right as long as the file is part of the table. Searching the
-native form is five to ten times as fast as searching Parquet (decisions/008), and opening it costs a millisecond.
+A data file never changes, so what was made of it is right as long as the file is part of the table. One form is
+DuckDB's own: searching it is five to ten times as fast as searching Parquet (decisions/008), and opening it costs a
+millisecond. The other is for single rows (:mod:`lakelineage.query.duckdb.rows`).
 """
 
 import logging
@@ -14,6 +15,7 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
+from lakelineage.query.duckdb import rows
 from lakelineage.query.duckdb.session import declaration, parquet, text
 from lakelineage.store.delta import DataFile
 from lakelineage.tables import RUNS
@@ -42,6 +44,10 @@ class NativeCache:
         made_of = f"{file.path}\n{declaration(RUNS)}"  # a copy of another format's columns is another copy
         return self._folder / (sha256(made_of.encode()).hexdigest()[:32] + ".duckdb")
 
+    def rows_path(self, file: DataFile) -> Path:
+        """Where the rows of its copy are, in the same order."""
+        return _rows_beside(self.path(file))
+
     def make(self, file: DataFile, source: str) -> bool:
         """Copy a data file, newest runs first; says whether there is a copy now.
 
@@ -60,10 +66,14 @@ class NativeCache:
                     connection.execute("SET TimeZone = 'UTC'")
                     connection.execute(f"ATTACH {text(str(made))} AS made (ROW_GROUP_SIZE {_ROW_GROUP})")
                     connection.execute(f"CREATE TABLE made.runs ({declaration(RUNS)})")
-                    rows = f"SELECT * FROM {parquet([source])} ORDER BY start_time DESC, run_id"
-                    connection.execute(f"INSERT INTO made.runs BY NAME {rows}")
+                    ordered = f"SELECT * FROM {parquet([source])} ORDER BY start_time DESC, run_id"
+                    connection.execute(f"INSERT INTO made.runs BY NAME {ordered}")
+                    ids = connection.sql("SELECT run_id FROM made.runs").to_arrow_table().column(0)
+                    whole = connection.sql("SELECT * FROM made.runs").to_arrow_reader()
+                    rows.write(_rows_beside(made), whole, ids)
                     connection.execute("DETACH made")
-                os.replace(made, target)
+                os.replace(_rows_beside(made), _rows_beside(target))
+                os.replace(made, target)  # last: where it is, both are
         except (OSError, duckdb.Error) as error:
             _log.info("the data file %s is read as it is, for it cannot be cached: %s", file.path, error)
             return False
@@ -71,7 +81,7 @@ class NativeCache:
 
     def discard_others(self, files: Iterable[DataFile]) -> None:
         """Delete copies of files that are no longer part of the table, and what processes that were killed left."""
-        kept = {self.path(file).name for file in files}
+        kept = {path.name for file in files for path in (self.path(file), self.rows_path(file))}
         with suppress(OSError):  # another process is tidying too, or there is no cache yet
             for path in self._folder.iterdir():
                 if path.name in kept or time.time() - path.stat().st_mtime <= _GRACE:
@@ -80,3 +90,7 @@ class NativeCache:
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink()
+
+
+def _rows_beside(path: Path) -> Path:
+    return path.with_suffix(".arrow")

@@ -1,14 +1,18 @@
 """The published rows of ``runs``, part by part: one part is one data file."""
 
 import itertools
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from lakelineage.errors import LakelineageError
 from lakelineage.query.duckdb.native import NativeCache
+from lakelineage.query.duckdb.rows import RowFile
 from lakelineage.query.duckdb.session import INTERNAL, Moved, Session, declaration, parquet, text
 from lakelineage.store.delta import DataFile
 from lakelineage.tables import RUNS
+
+_log = logging.getLogger(__name__)
 
 #: Files of fewer rows are simply held in memory.
 _SMALL = 2_000
@@ -24,12 +28,14 @@ class Part:
         relation: what stands after FROM.
         native: whether its rows have a ``rowid``.
         attached: name of the attached database that holds it; None if none does.
+        rows: the same rows by their ``rowid``, quick to fetch; None: only ``relation`` has them.
     """
 
     file: DataFile
     relation: str
     native: bool
     attached: str | None = None
+    rows: RowFile | None = None
 
     def may_hold(self, run_id: str) -> bool:
         """Whether a run can be in it, by the statistics of the file."""
@@ -113,7 +119,14 @@ class PublishedRuns:
         except (Moved, LakelineageError):  # broken: the disk was full, or the power failed
             cached.unlink(missing_ok=True)
             return None
-        return Part(file, f"{name}.runs", native=True, attached=name)
+        return Part(file, f"{name}.runs", native=True, attached=name, rows=self._rows(file))
+
+    def _rows(self, file: DataFile) -> RowFile | None:
+        try:
+            return RowFile(self._cache.rows_path(file))
+        except OSError as error:
+            _log.info("rows of %s are fetched by DuckDB, for their copy cannot be read: %s", file.path, error)
+            return None
 
     def _drop(self, part: Part) -> None:
         if part.attached is not None:

@@ -1,7 +1,6 @@
 """One consistent view over published tables, newer facts and the journal."""
 
 import threading
-from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from lakelineage.query.duckdb.fresh import CHANGED, FRESH, FreshRuns
 from lakelineage.query.duckdb.native import NativeCache
 from lakelineage.query.duckdb.pending import Pending
 from lakelineage.query.duckdb.published import Part, PublishedRuns
-from lakelineage.query.duckdb.session import INTERNAL, Moved, Params, Session, parquet, text
+from lakelineage.query.duckdb.rows import integers
+from lakelineage.query.duckdb.session import INTERNAL, Moved, Params, Session, parquet, text, values
 from lakelineage.query.duckdb.views import SOURCES, derived_sql, named_in, needed
 from lakelineage.query.journal_view import JournalView
 from lakelineage.store import forks
@@ -99,21 +99,29 @@ class DuckDBReader:
             return self._steadily(answer)
 
     def select_runs(
-        self, where: str, params: Params, order: str, limit: int | None = None, told: Sequence[str] = ()
+        self,
+        where: str,
+        params: Params,
+        order: str,
+        limit: int | None = None,
+        told: Sequence[str] = (),
+        columns: Sequence[str] = RUNS.names,
     ) -> "pa.Table":
         """Rows of ``runs``. See :class:`lakelineage.engine.Reads`."""
         forks.guard()
+        wanted = ", ".join(f'r."{name}"' for name in columns)
         also = "".join(f", {expression} AS told_{i}" for i, expression in enumerate(told))
         tail = f"WHERE {where} ORDER BY {order}" + ("" if limit is None else f" LIMIT {limit}")
 
         def answer() -> "pa.Table":
             self._refresh({RUNS.name} | named_in(where))
             if limit is None or limit > _FEW or not all(part.native for part in self._parts):
-                return self._session.run(f"SELECT r.*{also} FROM runs r {tail}", params)
+                return self._session.run(f"SELECT {wanted}{also} FROM runs r {tail}", params)
             keys = self._flat.chosen((where, order, *told), self._parts)
-            asked = self._flat.rewritten(f"SELECT part, id{also} FROM ({self._found(keys)}) r {tail}", keys)
+            question = f"{also} {tail}"
+            asked = self._flat.rewritten(f"SELECT part, id{also} FROM ({self._found(question, keys)}) r {tail}", keys)
             places = self._session.run(asked, params)
-            rows = self._rows_at(places)
+            rows = self._rows_at(places, columns)
             for name in places.column_names[2:]:
                 rows = rows.append_column(name, places.column(name))
             return rows
@@ -121,7 +129,7 @@ class DuckDBReader:
         with self._lock:
             return self._steadily(answer)
 
-    def find_run(self, run_id: str) -> dict[str, Any] | None:
+    def find_run(self, run_id: str, columns: Sequence[str] = RUNS.names) -> dict[str, Any] | None:
         """The row of ``runs`` of one run. See :class:`lakelineage.engine.Reads`."""
         forks.guard()
 
@@ -132,8 +140,13 @@ class DuckDBReader:
             elif run_id in self._fresh.changed:
                 relations = [FRESH]
             else:
-                relations = [part.relation for part in self._parts if part.may_hold(run_id)] or [FRESH]
-            return self._session.row(RUNS, relations, run_id)
+                parts = [part for part in self._parts if part.may_hold(run_id)]
+                for rows in [part.rows for part in parts if part.rows is not None]:
+                    place = rows.find(run_id)
+                    if place is not None:
+                        return values(RUNS, rows.take([place], columns))
+                relations = [part.relation for part in parts if part.rows is None] or [FRESH]
+            return self._session.row(RUNS, relations, run_id, columns)
 
         with self._lock:
             return self._steadily(answer)
@@ -145,23 +158,31 @@ class DuckDBReader:
             snapshot = self._store.snapshot(table, self._journal.writers(table))
             return bool(snapshot.files) or self._journal.rows(table, snapshot.covered).num_rows > 0
 
-    def _rows_at(self, places: "pa.Table") -> "pa.Table":
+    def _rows_at(self, places: "pa.Table", columns: Sequence[str]) -> "pa.Table":
         """Rows by (part, id), in the order given."""
+        import pyarrow as pa
+
         wanted: dict[int, list[int]] = {}
         order = list(zip(places.column("part").to_pylist(), places.column("id").to_pylist(), strict=True))
         for part, row in order:
             wanted.setdefault(part, []).append(row)
-        scans = [
-            f"SELECT {part} AS __part, rowid AS __id, {_columns(RUNS)} FROM {self._relation(part)} "
-            f"WHERE rowid IN ({', '.join(map(str, rows))})"
-            for part, rows in wanted.items()
-        ]
-        if not scans:
-            return self._session.run(f"SELECT {_columns(RUNS)} FROM {FRESH} LIMIT 0")
-        found = self._session.run(" UNION ALL ".join(scans))
-        keys = zip(found.column("__part").to_pylist(), found.column("__id").to_pylist(), strict=True)
-        at = {key: i for i, key in enumerate(keys)}
-        return found.drop_columns(["__part", "__id"]).take(_integers([at[place] for place in order]))
+        found = [self._fetched(part, ids, columns) for part, ids in wanted.items()]
+        if not found:
+            return self._session.run(f"SELECT {_listed(columns)} FROM {FRESH} LIMIT 0")
+        at = {key: i for i, key in enumerate((part, row) for part, ids in wanted.items() for row in ids)}
+        return pa.concat_tables(found).take(integers([at[place] for place in order]))
+
+    def _fetched(self, part: int, ids: list[int], columns: Sequence[str]) -> "pa.Table":
+        """Rows of a part, in the order of the ids."""
+        copy = None if part < 0 else self._parts[part].rows
+        if copy is not None:
+            return copy.take(ids, columns)
+        among = ", ".join(map(str, ids))
+        found = self._session.run(
+            f"SELECT {_listed(columns)}, rowid AS __id FROM {self._relation(part)} WHERE rowid IN ({among})"
+        )
+        at = {row: i for i, row in enumerate(found.column("__id").to_pylist())}
+        return found.drop_columns(["__id"]).take(integers([at[row] for row in ids]))
 
     def _relation(self, part: int) -> str:
         return FRESH if part < 0 else self._parts[part].relation
@@ -240,9 +261,9 @@ class DuckDBReader:
         rows = (f"SELECT {columns} FROM {relation}{where}" for relation, where in relations)
         self._session.define(RUNS.name, " UNION ALL ".join(rows))
 
-    def _found(self, keys: Sequence[Key]) -> str:
-        """Rows of ``runs`` with where they are, and with plain columns for some keys of maps."""
-        columns = ", ".join(f'p."{column.name}"' for column in RUNS.all_columns)
+    def _found(self, question: str, keys: Sequence[Key]) -> str:
+        """Rows of ``runs`` with where they are, the columns that a question may name, and plain ones for some keys."""
+        columns = ", ".join(f'p."{name}"' for name in RUNS.names if name == "run_id" or name in question)
         scans = []
         for i, part in enumerate(self._parts):
             beside, joins = self._flat.beside(part, keys)
@@ -308,17 +329,14 @@ class DuckDBReader:
             self._seen.clear()
 
 
-def _integers(values: list[int]) -> "pa.Array":
-    """As ``pyarrow.array`` makes them, which would import pandas: most of the time of a first search."""
-    import pyarrow as pa
-
-    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(array("q", values))])
-
-
 def _journaled(name: str) -> str:
     """Name of the journaled rows of a table."""
     return f"__journal_{name}"
 
 
 def _columns(table: Table) -> str:
-    return ", ".join(f'"{column.name}"' for column in table.all_columns)
+    return _listed([column.name for column in table.all_columns])
+
+
+def _listed(columns: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in columns)

@@ -135,3 +135,31 @@ def test_a_model_of_ones_own_is_logged_registered_and_loaded_by_its_alias(lake: 
     assert loaded.metadata.model_id == info.model_id
     assert client.get_model_version_by_alias("doubled", "champion").run_id == info.run_id
     assert lake.load_model("models:/doubled@champion").predict(frame)["x"].tolist() == [2.0, 4.0]
+
+
+def test_an_evaluation_is_tied_to_the_very_model_and_data(lake: ll.Lake, homes: str) -> None:
+    from sklearn.linear_model import Ridge
+
+    mlflow.set_experiment("rents")
+    frame = pl.read_delta(homes).to_pandas()
+    with mlflow.start_run():
+        model = Ridge().fit(frame[["size", "rooms"]], frame["rent"])
+        info = mlflow.sklearn.log_model(model, name="model", input_example=frame[["size", "rooms"]][:5])
+    pl.read_delta(homes).head(50).write_delta(homes, mode="overwrite")
+    data = mlflow.data.from_pandas(pl.read_delta(homes).to_pandas(), source=homes, targets="rent", name="homes")
+    with mlflow.start_run(run_name="evaluation") as run:
+        told = mlflow.models.evaluate(
+            info.model_uri, data, model_type="regressor", evaluator_config={"log_model_explainability": False}
+        )
+    run_id = run.info.run_id
+    used = lake.run(run_id).inputs["homes"]
+    assert (used.version, used.num_rows) == (1, 50)
+    told_of = "select distinct model_id, dataset, dataset_digest, value from metrics"  # MLflow tells it twice
+    rows = lake.sql(f"{told_of} where run_id = ? and key = 'r2_score'", [run_id]).to_pylist()
+    digest = mlflow.get_run(run_id).inputs.dataset_inputs[0].dataset.digest
+    (row,) = rows
+    assert row == {
+        "model_id": info.model_id, "dataset": "homes", "dataset_digest": digest, "value": told.metrics["r2_score"]
+    }  # fmt: skip
+    nodes = set(lake.lineage(f"run:{run_id}").upstream().column("node").to_pylist())
+    assert {f"dataset:{used.table_id}@1", f"artifact:{info.model_id}"} <= nodes

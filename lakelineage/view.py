@@ -12,7 +12,7 @@ from lakelineage.tracking.experiments import ExperimentList
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lakelineage.lineage import Lineage
+    from lakelineage.lineage import Lineage, TableImpact
     from lakelineage.plot import Plots
     from lakelineage.snapshots import Snapshot
     from lakelineage.snapshots.diff import Diff
@@ -251,6 +251,28 @@ class LakeView:
         from lakelineage.lineage import Lineage
 
         return Lineage(self._reads, node)
+
+    def impact(
+        self, source: Any, version: int | str | None = None, *, stage: str | None = None, alias: str | None = None
+    ) -> "TableImpact":
+        """What descends from some versions of a table: runs, versions of models, and what these predicted.
+
+        It answers "which production models descend from this table before the fix, and what did they predict?":
+        ``lake.impact("data/homes", "< 12", stage="Production")``. Descent counts through other tables, too.
+
+        Args:
+            source: path or URI of a table, its id or node, a snapshot or a snapshot id.
+            version: a number, or comparisons such as ">= 3 and < 12"; default all versions that the lake knows.
+            stage: only versions of models in it, and what they predicted.
+            alias: only versions of models that it names, and what they predicted.
+
+        Raises:
+            InvalidInput: something above cannot be understood.
+            SnapshotNotFound: the lake never saw that table.
+        """
+        from lakelineage.lineage.impact import table_impact
+
+        return table_impact(self._reads, source, version, stage, alias)
 
     @property
     def plot(self) -> "Plots":

@@ -125,6 +125,7 @@ def find(
     ] = None,
     alias: Annotated[str | None, typer.Option(help="Only versions that it names.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many.", show_default="all")] = None,
+    stage: Annotated[str | None, typer.Option(help="Only versions in it, such as Production.")] = None,
 ) -> None:
     """Choose versions by training data, metrics and params.
 
@@ -133,7 +134,13 @@ def find(
     """
     with session.open() as lake:
         found = lake.models.find(
-            trained_on=trained_on, version=version, where=where, order_by=order_by, alias=alias, limit=limit
+            trained_on=trained_on,
+            version=version,
+            where=where,
+            order_by=order_by,
+            alias=alias,
+            limit=limit,
+            stage=stage,
         )
         _print(session.out, found)
 

@@ -7,6 +7,7 @@ from typing import Any
 from lakelineage.errors import InvalidFilter, InvalidInput
 from lakelineage.model import nodes, validate
 from lakelineage.registry.names import alias_name
+from lakelineage.registry.values import checked_stage
 
 _COMPARISON = re.compile(r"(<=|>=|!=|<|>|=|==)?\s*(\d+)")
 _ORDER = re.compile(r"(?:(metrics|params|attributes)\.)?(`[^`]+`|[^\s`]+)(?:\s+(asc|desc))?", re.IGNORECASE)
@@ -31,6 +32,7 @@ def compile_find(
     where: str | None,
     order_by: str | None,
     alias: str | None,
+    stage: str | None,
     limit: int | None,
 ) -> Piece:
     """The query behind ``Models.find``, and its parameters."""
@@ -39,6 +41,8 @@ def compile_find(
         conditions.append(_trained_on(trained_on, version))
     if alias is not None:
         conditions.append(("list_contains(v.aliases, ?)", (alias_name(alias),)))
+    if stage is not None:
+        conditions.append(("v.stage = ?", (checked_stage(stage),)))
     if where is not None:
         conditions.append(_run_filter(where))
     order, order_parameters = _order(order_by)
@@ -46,6 +50,20 @@ def compile_find(
     parameters = tuple(value for _, values in conditions for value in values)
     source = f"({_MADE}) v left join runs r on r.run_id = v.made_by"
     return f"select {columns} from {source} where {text} order by {order}{_limit(limit)}", parameters + order_parameters
+
+
+def snapshots_of(source: Any, version: int | str | None) -> Piece:
+    """A condition over ``snapshots`` with the alias ``s``: those of a table, and of its version.
+
+    Args:
+        source: path or URI of a table, its id, its node, a snapshot or a snapshot id.
+        version: a number, or comparisons such as ">= 3 and < 12".
+
+    Raises:
+        InvalidInput: it cannot be understood.
+    """
+    (table, values), (compared, bounds) = _table(source), _versions(version)
+    return f"{table} AND {compared}", values + bounds
 
 
 def compile_known(trained_on: Any) -> Piece:
@@ -63,7 +81,7 @@ def _limit(limit: int | None) -> str:
 
 
 def _trained_on(trained_on: Any, version: int | str | None) -> Piece:
-    sql, values = _table(trained_on) if trained_on is not None else ("true", ())
+    sql, values = ("true", ()) if trained_on is None else snapshots_of(trained_on, None)
     compared, bounds = _versions(version)
     used = "select 1 from inputs i join snapshots s on s.snapshot_id = i.snapshot_id where i.run_id = v.made_by"
     return f"exists ({used} and i.context = 'training' and {sql} and {compared})", values + bounds

@@ -259,7 +259,7 @@ class Models:
             raise ModelNotFound(f"model {name!r} has no alias {alias!r}")
 
     def resolve(self, uri: str) -> ModelVersion:
-        """The version that ``models:/name/3``, ``models:/name/latest`` or ``models:/name@alias`` names.
+        """The version that ``models:/name/3``, ``…/latest``, ``…/Production`` or ``models:/name@alias`` names.
 
         Raises:
             InvalidInput: no such URI.
@@ -269,7 +269,10 @@ class Models:
         if not isinstance(parsed, ModelUri):
             raise InvalidInput(f"{uri!r} names no registered model; write models:/NAME/3 or models:/NAME@alias")
         if parsed.alias is None and parsed.version is None:
-            return self.versions(parsed.name)[-1]
+            known = [v for v in self.versions(parsed.name) if parsed.stage in (None, v.stage)]
+            if not known:
+                raise ModelNotFound(f"no version of {parsed.name!r} is in the stage {parsed.stage}")
+            return known[-1]
         return self.get(parsed.name, parsed.alias if parsed.version is None else parsed.version)  # type: ignore[arg-type]
 
     def find(
@@ -280,6 +283,7 @@ class Models:
         order_by: str | None = None,
         alias: str | None = None,
         limit: int | None = None,
+        stage: str | None = None,
     ) -> "list_[ModelVersion]":
         """Versions chosen by what they were trained on and by how their runs went.
 
@@ -291,6 +295,7 @@ class Models:
                 Versions without a value, or with NaN, come last; ties go by name and version.
             alias: only the versions that it names.
             limit: at most so many.
+            stage: only versions in it: "None", "Staging", "Production" or "Archived".
 
         Raises:
             InvalidInput, InvalidFilter: something above cannot be understood.
@@ -298,7 +303,7 @@ class Models:
         """
         from lakelineage.registry import find
 
-        sql, parameters = find.compile_find(VERSION_COLUMNS, trained_on, version, where, order_by, alias, limit)
+        sql, parameters = find.compile_find(VERSION_COLUMNS, trained_on, version, where, order_by, alias, stage, limit)
         found = versions_of(self._engine.query(sql, parameters))
         if not found and trained_on is not None and not self._engine.query(*find.compile_known(trained_on)).num_rows:
             raise SnapshotNotFound(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lakelineage.errors import InvalidInput
 from lakelineage.model import validate
+from lakelineage.registry.values import checked_stage, is_stage
 
 _ALIAS = re.compile(r"[\w\-]+", re.ASCII)
 _RESERVED_ALIAS = re.compile(r"latest|v?\d+", re.IGNORECASE)
@@ -49,17 +50,19 @@ def _looked_up(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ModelUri:
-    """``models:/name/3``, ``models:/name/latest`` or ``models:/name@alias``, read.
+    """``models:/name/3``, ``models:/name/latest``, ``models:/name/Production`` or ``models:/name@alias``, read.
 
     Attributes:
         name: registered model.
-        version: number; None for an alias or the newest.
-        alias: alias; None for a number or the newest.
+        version: number; None for an alias, a stage or the newest.
+        alias: alias; None for all else.
+        stage: the newest version in it is meant; None for all else.
     """
 
     name: str
     version: int | None
     alias: str | None
+    stage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +96,13 @@ def _model_uri(text: str, rest: str) -> ModelUri:
         return ModelUri(_looked_up(name), int(version), None)
     if slash and version.lower() == "latest":
         return ModelUri(_looked_up(name), None, None)
+    if slash and is_stage(version):
+        return ModelUri(_looked_up(name), None, None, checked_stage(version))
     name, at, alias = rest.rpartition("@")
     if at:
         return ModelUri(_looked_up(name), None, alias_name(alias))
     name = rest.partition("/")[0]
     raise InvalidInput(
-        f"{text!r} names no version; write models:/{name}/3, models:/{name}/latest or models:/{name}@alias"
+        f"{text!r} names no version; write models:/{name}/3, models:/{name}/latest, models:/{name}/Production or "
+        f"models:/{name}@alias"
     )

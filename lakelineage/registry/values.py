@@ -20,15 +20,19 @@ STAGES = (NO_STAGE, "Staging", "Production", "Archived")
 ACTIVE_STAGES = ("Staging", "Production")
 
 
+def is_stage(text: object) -> bool:
+    """Whether a stage has this name, in any case of letters."""
+    return isinstance(text, str) and text.lower() in map(str.lower, STAGES)
+
+
 def checked_stage(stage: object) -> str:
     """A stage by its name, in any case of letters.
 
     Raises:
         InvalidInput: there is none of this name.
     """
-    for known in STAGES:
-        if isinstance(stage, str) and stage.lower() == known.lower():
-            return known
+    if is_stage(stage):
+        return next(known for known in STAGES if known.lower() == str(stage).lower())
     raise InvalidInput(f"stage {stage!r} is unknown; choose one of {', '.join(STAGES)}")
 
 

@@ -4,8 +4,8 @@ Writes ``tests/lakes/format-<n>/lake.tar.xz`` and ``expected.json`` for the form
 once, with the last code of a format, and never again: what it wrote is read by the tests for ever.
 
 The lake holds a bit of everything: published, compacted and checkpointed tables, rows that were committed later, rows
-of a process that was killed between two commits, pins whose sources are gone, a registered model with rules and requests. One file keeps git
-from changing times and line ends. Nothing in it tells of the machine that it was made on.
+of a process that was killed between two commits, pins whose sources are gone, a registered model with rules and
+requests. One file keeps git from changing times and line ends. Nothing in it tells of the machine that it was made on.
 """
 
 import json

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from lakelineage.cli import (
     artifacts,
+    audit,
     compare,
     complete,
     diff,
@@ -124,6 +125,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "vacuum": vacuum.vacuum,
         "lineage": lineage.lineage,
         "models": models.app,
+        "audit": audit.audit,
         "score": scoring.score,
     },
 }

@@ -90,7 +90,7 @@ def request(
     ] = False,
     comment: CommentOption = None,
 ) -> None:
-    """Ask that a version comes into a stage, or is named by an alias.
+    """Ask that a version comes into a stage, or gets an alias.
 
     Examples:
       lakelineage models request diabetes@3 --stage Production --archive-existing --comment "10 % better"
@@ -114,7 +114,7 @@ def _answer(session: Session, verb: str, number: int, comment: str | None) -> No
 
 
 def approve(session: Session, request: RequestArgument, comment: CommentOption = None) -> None:
-    """Approve a request; the last approval that is needed makes the move.
+    """Approve a request; the last approval makes the move.
 
     Example:
       lakelineage models approve 12 --comment "checked on March's data"

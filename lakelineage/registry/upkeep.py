@@ -135,12 +135,12 @@ def retire(engine: "Engine", name: str, rule: Rule, dry_run: bool, comment: str 
     """
     own = write.model_id(engine, name)
     oldest = datetime.now(UTC) - _age(rule)
+    named = _named(engine, own)  # not in decide: who sets an alias holds that table, and looks at versions
     asked = {request.version for request in requests.listed(engine, own, "open")}
     found: list[Retired] = []
 
     def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
         states = VersionStates(rows, own)
-        named = _named(engine, own)
         found[:] = _judged(states, rule, oldest, named, asked)
         leaving = [required for each in found if each.archived and (required := states.state(each.version))]
         for state in leaving:

@@ -588,3 +588,27 @@ def test_requests_do_what_a_dictionary_does(engine, make_run, monkeypatch):
     machine = type("Machine", (Governance,), parts)
     machine.TestCase.settings = settings(max_examples=8, stateful_step_count=25)
     machine.TestCase().runTest()
+
+
+def test_threads_of_one_process_that_retire_ask_and_move_aliases_do_not_wait_for_each_other(guarded):
+    from concurrent.futures import ThreadPoolExecutor
+
+    def swing() -> None:
+        for version in (1, 2, 3):
+            guarded.set_alias("m", "next", version)
+
+    def ask() -> None:
+        for version in (1, 2, 3):
+            guarded.cancel(guarded.request("m", version, alias="champion"))
+
+    def retire() -> None:
+        for _ in range(3):
+            guarded.retire("m", keep=3)
+            guarded.set_rules("m", approvals=2)
+            guarded.set_rules("m", approvals=1)
+
+    with ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(each) for each in (swing, ask, retire)]:
+            done.result(timeout=120)
+    assert guarded.get("m", "next").version == 3
+    assert guarded.verify_activity().ok

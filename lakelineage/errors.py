@@ -8,11 +8,16 @@
     ├── NotFound                name something that exists (also a LookupError)
     │   ├── ExperimentNotFound, RunNotFound, ModelNotFound, SnapshotNotFound, ArtifactNotFound
     │   ├── TableNotFound       the URI is no Delta table
-    │   └── VersionNotFound     the table has no such version, or its log no longer tells
+    │   ├── VersionNotFound     the table has no such version, or its log no longer tells
+    │   └── RequestNotFound     no request to move a model version has this number
     ├── Conflict                the state of the lake forbids it; look at it and decide
     │   ├── ParamConflict       a param has another value already
     │   ├── RunFinished         the run has ended; resume it first
     │   ├── AlreadyExists       the name is taken
+    │   ├── ApprovalNeeded      rules of the model want a request; make one
+    │   ├── NotAllowed          rules want somebody else to do it
+    │   ├── ChecksNotPassed     rules want checks that the version has not passed; run them
+    │   ├── RequestClosed       the request was decided, or what it is about has moved; look, and ask again
     │   ├── NotProtectable      properties of the table would not keep the pin; archive it instead
     │   └── ConcurrentWrite     others kept winning the race; try again
     ├── LakeError               the lake or the machine needs attention
@@ -115,6 +120,12 @@ class VersionNotFound(NotFound):
     code = "version_not_found"
 
 
+class RequestNotFound(NotFound):
+    """No request to move a version of a model has this number."""
+
+    code = "request_not_found"
+
+
 class Conflict(LakelineageError):
     """The state of the lake forbids the call; nothing was changed."""
 
@@ -145,6 +156,30 @@ class AlreadyExists(Conflict):
     """The name is taken."""
 
     code = "already_exists"
+
+
+class ApprovalNeeded(Conflict):
+    """Rules of the registered model allow the move by request only."""
+
+    code = "approval_needed"
+
+
+class NotAllowed(Conflict):
+    """Rules of the registered model want somebody else to do it."""
+
+    code = "not_allowed"
+
+
+class ChecksNotPassed(Conflict):
+    """Rules of the registered model want checks that the version has not passed."""
+
+    code = "checks_not_passed"
+
+
+class RequestClosed(Conflict):
+    """The request is not open any more: somebody decided it, or what it is about has moved since."""
+
+    code = "request_closed"
 
 
 class NotProtectable(Conflict):

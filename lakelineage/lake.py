@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lakelineage.inference.scoring import ScoreResult
     from lakelineage.maintenance.doctor import Finding
     from lakelineage.registry import Models
+    from lakelineage.registry.audit import Audit
     from lakelineage.snapshots import Snapshot
     from lakelineage.snapshots.pins import Pins
     from lakelineage.snapshots.retention import Until
@@ -362,6 +363,22 @@ class Lake(LakeView):
         from lakelineage.registry import Models
 
         return Models(self._engine)
+
+    def audit(self, model: str) -> "Audit":
+        """Everything on record behind a version: run, code, environment, data, checks, requests, predictions, acts.
+
+        The record of acts is verified on the way; ``audit.record.ok`` and the first lines of its text tell.
+
+        Args:
+            model: ``model:<name>@<version or alias>``, ``models:/<name>/3`` or ``models:/<name>@champion``.
+
+        Raises:
+            InvalidInput: it names no version of a model.
+            ModelNotFound: there is no such version.
+        """
+        from lakelineage.registry.audit import audit
+
+        return audit(self._engine, model)
 
     def load_model(self, uri: str) -> Any:
         """A model ready to predict, by ``models:/name/3``, ``models:/name@alias``, ``models:/m-…``, ``runs:/id/x``."""

@@ -12,7 +12,7 @@ from lakelineage.model.values import Protection
 from lakelineage.store.root import Root
 
 #: Format of the lakes that this version writes.
-FORMAT = 4
+FORMAT = 5
 _FILE = "lake.json"
 _ATTEMPTS = 20
 

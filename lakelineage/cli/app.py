@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from lakelineage.cli import (
     artifacts,
+    audit,
     compare,
     complete,
     diff,
@@ -126,6 +127,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "lineage": lineage.lineage,
         "impact": impact.impact,
         "models": models.app,
+        "audit": audit.audit,
         "score": scoring.score,
     },
 }

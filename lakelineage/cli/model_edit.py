@@ -15,7 +15,7 @@ NumberedArgument = Annotated[
 CommentOption = Annotated[str | None, typer.Option(help="Why; kept in the activity log.", show_default=False)]
 
 
-def _numbered(model: str) -> tuple[str, int | None]:
+def numbered(model: str) -> tuple[str, int | None]:
     """A model, or one of its versions, as it was typed.
 
     Raises:
@@ -56,7 +56,7 @@ def delete(session: Session, model: NumberedArgument, comment: CommentOption = N
       lakelineage models delete diabetes@1
       lakelineage models delete diabetes --comment "replaced by diabetes-enet"
     """
-    name, version = _numbered(model)
+    name, version = numbered(model)
     with session.open() as lake:
         if version is None:
             lake.models.delete(name, comment=comment)
@@ -82,7 +82,7 @@ def tag(
       lakelineage models tag diabetes owner=ada
       lakelineage models tag diabetes@3 reviewed=yes --delete draft
     """
-    name, version = _numbered(model)
+    name, version = numbered(model)
     wanted = pairs(tags or (), "KEY=VALUE")
     with session.open() as lake:
         if wanted:

@@ -1,4 +1,4 @@
-"""Commands about registered models: models list, register, show, alias, find; model_edit has the others."""
+"""Commands about registered models: list, register, show, alias, find; model_edit and model_requests have others."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lakelineage.cli import complete, model_edit
+from lakelineage.cli import complete, model_edit, model_requests
 from lakelineage.cli.output import Output
 from lakelineage.cli.session import JsonOption, LakeOption, RunArgument, Session, UsageError, shared_options
 
@@ -155,6 +155,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "delete": model_edit.delete,
     "tag": model_edit.tag,
     "stage": model_edit.stage,
+    **model_requests.COMMANDS,
 }
 for _name, _function in _COMMANDS.items():
     app.command(_name)(shared_options(_function))

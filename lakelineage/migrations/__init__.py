@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lakelineage.errors import ConcurrentWrite
-from lakelineage.migrations import to_2, to_3, to_4
+from lakelineage.migrations import to_2, to_3, to_4, to_5
 from lakelineage.settings import FORMAT, Settings, load_or_create, mark
 from lakelineage.store import faults
 from lakelineage.store.delta import DeltaStore
@@ -16,7 +16,7 @@ from lakelineage.store.locks import Lease
 from lakelineage.store.root import Root
 
 #: Format → what makes it of the one before.
-STEPS: dict[int, Callable[[DeltaStore], None]] = {2: to_2.upgrade, 3: to_3.upgrade, 4: to_4.upgrade}
+STEPS: dict[int, Callable[[DeltaStore], None]] = {2: to_2.upgrade, 3: to_3.upgrade, 4: to_4.upgrade, 5: to_5.upgrade}
 #: Seconds to wait for another process of this host that is upgrading the lake.
 _TIMEOUT = 60.0
 _ATTEMPTS = 20

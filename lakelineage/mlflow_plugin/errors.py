@@ -15,6 +15,8 @@ _Class = TypeVar("_Class", bound=type)
 _CODES: tuple[tuple[type[errors.LakelineageError], int], ...] = (
     (errors.AlreadyExists, codes.RESOURCE_ALREADY_EXISTS),
     (errors.ParamConflict, codes.INVALID_PARAMETER_VALUE),
+    (errors.ApprovalNeeded, codes.PERMISSION_DENIED),
+    (errors.NotAllowed, codes.PERMISSION_DENIED),
     (errors.ConcurrentWrite, codes.RESOURCE_CONFLICT),
     (errors.Conflict, codes.INVALID_STATE),
     (errors.NotFound, codes.RESOURCE_DOES_NOT_EXIST),

@@ -1,9 +1,31 @@
-"""Moments as users write them."""
+"""Moments and durations as users write them."""
 
 import datetime as dt
+import re
 from typing import Any
 
 from lakelineage.errors import InvalidInput
+
+_DAYS = {"d": 1, "day": 1, "w": 7, "week": 7, "month": 30, "y": 365, "year": 365}
+_DURATION = re.compile(r"(\d+)\s*(d|w|y|day|week|month|year)s?", re.IGNORECASE)
+
+
+def duration(text: str) -> dt.timedelta | None:
+    """A duration such as "90d", "6 weeks" or "2 years" (months have 30 days, years 365); None if it is none."""
+    found = _DURATION.fullmatch(text.strip())
+    return None if found is None else dt.timedelta(days=int(found[1]) * _DAYS[found[2].lower()])
+
+
+def parse_duration(text: object) -> dt.timedelta:
+    """A duration, as :func:`duration`.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    found = duration(text) if isinstance(text, str) else None
+    if found is None:
+        raise InvalidInput(f"{text!r} is no duration; write 90d, 6 weeks or 2 years")
+    return found
 
 
 def parse_time(value: dt.datetime | dt.date | str) -> int:

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from lakelineage.model import nodes
 from lakelineage.model.changes import Stamp
 from lakelineage.model.clock import wall_clock
 from lakelineage.tables import ACTIVITY
@@ -140,6 +141,25 @@ def _chained(rows: "pa.Table", acts: Sequence[Act]) -> list[tuple[Any, ...]]:
     return chain
 
 
+def acts_on(engine: "Engine", model_id: str | None, version: int | None) -> "pa.Table":
+    """Acts as they were recorded, oldest first.
+
+    Args:
+        engine: the open lake.
+        model_id: on this registered model and its versions; None: all acts.
+        version: on this version, and on aliases when they came to it or left it.
+    """
+    columns = "acted_at, actor, action, object, from_state, to_state, comment, hash"
+    where, values = "true", []
+    if model_id is not None:
+        node, named = str(nodes.model(model_id)), f" -> {version}"
+        where, values = "(object = ? or starts_with(object, ?))", [node, f"{node}@"]
+        if version is not None:
+            where = "(object = ? or (object = ? and (ends_with(from_state, ?) or ends_with(to_state, ?))))"
+            values = [f"{node}@{version}", node, named, named]
+    return engine.query(f"select {columns} from activity where {where} order by ingested_at, writer, seq", values)
+
+
 def act_of(row: dict[str, Any]) -> Act:
     """A row of ``activity`` as a value."""
     at = (row["acted_at"] - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
@@ -161,13 +181,52 @@ class Broken:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The record of acts, checked.
+
+    Attributes:
+        acts: how many it holds.
+        head: hash of the newest; None if there is none. Kept elsewhere, it shows whether the chain was made anew.
+        broken: rows that are not as they were written, or not where.
+        missing: acts that the histories tell of and the record does not, for longer than a minute: rows were cut off
+            its end, or a process ended before it could record them (then the next act records them too).
+    """
+
+    acts: int
+    head: str | None
+    broken: tuple[Broken, ...]
+    missing: tuple[Act, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all is as it was written."""
+        return not self.broken and not self.missing
+
+
+def check(engine: "Engine") -> Chain:
+    """Check the whole record: the chain itself, and whether it holds every act of the histories."""
+    from lakelineage.registry.acts import Ledger
+
+    rows, ledger = engine.rows(ACTIVITY), Ledger()
+    ledger.read_histories(engine)
+    ledger.read_activity(rows)
+    due = time.time_ns() // 1000 - GRACE
+    missing = tuple(known.act for known in ledger.open() if known.act.acted_at < due)
+    head = rows.column("hash")[-1].as_py() if rows.num_rows else None
+    return Chain(rows.num_rows, head, tuple(_broken(rows.to_pylist())), missing)
+
+
 def verify(engine: "Engine") -> list[Broken]:
     """Check the whole chain.
 
     Returns:
         The rows that break it; empty if nothing was altered.
     """
-    rows = engine.query("select * from activity order by ingested_at, writer, seq", ()).to_pylist()
+    return _broken(engine.query("select * from activity order by ingested_at, writer, seq", ()).to_pylist())
+
+
+def _broken(rows: list[dict[str, Any]]) -> list[Broken]:
     broken = []
     previous: str | None = None
     for position, row in enumerate(rows):

@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING
 from lakelineage.model import nodes
 from lakelineage.model.changes import Stamp
 from lakelineage.model.values import Lifecycle
+from lakelineage.registry import rules
 from lakelineage.registry.activity import Act, act_of
 from lakelineage.registry.states import State, model_ids
-from lakelineage.tables import ALIASES_HISTORY, MODEL_VERSIONS_HISTORY, REGISTERED_MODELS_HISTORY
+from lakelineage.tables import (
+    ALIASES_HISTORY,
+    MODEL_REQUESTS_HISTORY,
+    MODEL_RULES_HISTORY,
+    MODEL_VERSIONS_HISTORY,
+    REGISTERED_MODELS_HISTORY,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +28,21 @@ if TYPE_CHECKING:
 #: Characters of a description or of a tag's value that an act repeats; the history has all of it.
 _MOST_TEXT = 500
 _UNKNOWN = "unknown"
-_HISTORIES = (REGISTERED_MODELS_HISTORY, MODEL_VERSIONS_HISTORY, ALIASES_HISTORY)
+_HISTORIES = (
+    REGISTERED_MODELS_HISTORY,
+    MODEL_VERSIONS_HISTORY,
+    ALIASES_HISTORY,
+    MODEL_RULES_HISTORY,
+    MODEL_REQUESTS_HISTORY,
+)
+#: Status that an answer gives a request → what was done; an approval may leave it open.
+_ANSWERS = {
+    "open": "approve",
+    "approved": "approve",
+    "rejected": "reject",
+    "cancelled": "cancel",
+    "outdated": "close_request",
+}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -108,12 +129,16 @@ class Ledger:
             own += (str(state["version"]),)
         elif table == ALIASES_HISTORY.name:
             own += (state["alias"],)
+        elif table == MODEL_REQUESTS_HISTORY.name:
+            own += (str(state["request_id"]),)
         before, self._states[own] = self._states.get(own), state
         at = (state["ingested_at"] - _EPOCH) // timedelta(microseconds=1)
         told = {
             REGISTERED_MODELS_HISTORY.name: _of_model,
             MODEL_VERSIONS_HISTORY.name: _of_version,
             ALIASES_HISTORY.name: _of_alias,
+            MODEL_RULES_HISTORY.name: _of_rules,
+            MODEL_REQUESTS_HISTORY.name: _of_request,
         }[table](model_id, before, state)
         for act in told:
             yield Known(replace(act, acted_at=at), (at, state["writer"], state["seq"]), state)
@@ -152,6 +177,29 @@ def _of_alias(model_id: str, before: State | None, after: State) -> Iterator[Act
     old, new = (alias if v is None else f"{alias} -> {v}" for v in (before and before["version"], version))
     action = "delete_alias" if version is None else "set_alias"
     yield Act(after["user_id"] or _UNKNOWN, action, str(nodes.model(model_id)), old, new)
+
+
+def _of_rules(model_id: str, before: State | None, after: State) -> Iterator[Act]:
+    old, new = (None if state is None else _short(rules.of_state(state).told) for state in (before, after))
+    yield Act(after["user_id"] or _UNKNOWN, "set_rules", str(nodes.model(model_id)), old, new)
+
+
+def _of_request(model_id: str, before: State | None, after: State) -> Iterator[Act]:
+    if after["status"] == "applied":
+        return  # the move that it was about is an act of its own
+    old, new = (None if state is None else _asked(state) for state in (before, after))
+    action = "request" if before is None else _ANSWERS[after["status"]]
+    yield Act(after["user_id"] or _UNKNOWN, action, str(nodes.model(model_id, after["version"])), old, new)
+
+
+def _asked(state: State) -> str:
+    """A request, its status and its approvals, in one line: what tells its acts apart."""
+    to = f"stage {state['stage']}" if state["alias"] is None else f"alias {state['alias']}"
+    count = len(state["approved_by"] or ())
+    approvals = f", {count} approval{'' if count == 1 else 's'}" if count else ""
+    return (
+        f"request {state['request_id']} ({to}, from {state['from_state'] or 'nothing'}): {state['status']}{approvals}"
+    )
 
 
 def _described(node: str, before: State, after: State) -> Iterator[Act]:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lakelineage.errors import InvalidInput, ModelNotFound, SnapshotNotFound
 from lakelineage.model import validate
 from lakelineage.model.clock import wall_clock
-from lakelineage.registry import sources, write
+from lakelineage.registry import direct, sources, write
+from lakelineage.registry.governed import Governed, known_name, said
 from lakelineage.registry.names import ModelUri, alias_name, model_name, parse_uri
 from lakelineage.registry.states import State
 from lakelineage.registry.values import (
@@ -22,19 +23,13 @@ from lakelineage.registry.values import (
     versions_of,
 )
 
-if TYPE_CHECKING:
-    from lakelineage.engine import Engine
 
-
-class Models:
+class Models(Governed):
     """The registry of a lake. Names and version numbers are taken one writer at a time, whoever else is writing.
 
     Args:
         engine: the open lake.
     """
-
-    def __init__(self, engine: "Engine") -> None:
-        self._engine = engine
 
     def register(
         self,
@@ -100,7 +95,7 @@ class Models:
             ModelNotFound: there is none.
         """
         sql = f"select {MODEL_COLUMNS} from registered_models where name = ? and lifecycle_stage = 'active'"
-        found = models_of(self._engine.query(sql, (_name(name),)))
+        found = models_of(self._engine.query(sql, (known_name(name),)))
         if not found:
             raise ModelNotFound(
                 f"no model is registered as {name!r}; `lakelineage models` (in Python lake.models.list()) lists them"
@@ -115,7 +110,7 @@ class Models:
             AlreadyExists: another model has the new name.
             InvalidInput: a name that cannot be.
         """
-        write.rename_model(self._engine, _name(name), model_name(new_name), wall_clock(), _comment(comment))
+        write.rename_model(self._engine, known_name(name), model_name(new_name), wall_clock(), said(comment))
         return self.model(new_name)
 
     def delete(self, name: str, *, comment: str | None = None) -> None:
@@ -124,7 +119,7 @@ class Models:
         Raises:
             ModelNotFound: no model has the name.
         """
-        write.delete_model(self._engine, _name(name), wall_clock(), _comment(comment))
+        write.delete_model(self._engine, known_name(name), wall_clock(), said(comment))
 
     def delete_version(self, name: str, version: int, *, comment: str | None = None) -> None:
         """Delete a version, and the aliases that name it. Files and history stay; its number is not given again.
@@ -132,7 +127,7 @@ class Models:
         Raises:
             ModelNotFound: there is no such version.
         """
-        write.delete_version(self._engine, _name(name), validate.step(version), wall_clock(), _comment(comment))
+        write.delete_version(self._engine, known_name(name), validate.step(version), wall_clock(), said(comment))
 
     def describe(
         self, name: str, description: str | None, version: int | None = None, *, comment: str | None = None
@@ -167,9 +162,9 @@ class Models:
 
     def _change(self, name: str, version: int | None, change: write.Change, comment: str | None) -> None:
         if version is None:
-            write.change_model(self._engine, _name(name), change, _comment(comment))
+            write.change_model(self._engine, known_name(name), change, said(comment))
         else:
-            write.change_version(self._engine, _name(name), validate.step(version), change, _comment(comment))
+            write.change_version(self._engine, known_name(name), validate.step(version), change, said(comment))
 
     def set_stage(
         self, name: str, version: int, stage: str, *, archive_existing: bool = False, comment: str | None = None
@@ -186,13 +181,15 @@ class Models:
 
         Raises:
             ModelNotFound: there is no such version.
+            ApprovalNeeded: by the rules of the model, a version comes into this stage by request only.
+            ChecksNotPassed: the version lacks checks that the rules want.
             InvalidInput: no such stage, or one whose versions are not archived.
         """
         chosen = checked_stage(stage)
         if archive_existing and chosen not in ACTIVE_STAGES:
             raise InvalidInput(f"archive_existing goes with {' or '.join(ACTIVE_STAGES)}, not with {chosen}")
         number = validate.step(version)
-        write.set_stage(self._engine, _name(name), number, chosen, archive_existing, wall_clock(), _comment(comment))
+        direct.set_stage(self._engine, known_name(name), number, chosen, archive_existing, wall_clock(), said(comment))
         return self.get(name, number)
 
     def get(self, name: str, version: int | str) -> ModelVersion:
@@ -206,7 +203,7 @@ class Models:
         return self._one(name, "list_contains(v.aliases, ?)", alias_name(version), f"alias {version!r}")
 
     def _one(self, name: str, condition: str, value: Any, what: str) -> ModelVersion:
-        found = self._select(f"v.name = ? and {condition}", (_name(name), value))
+        found = self._select(f"v.name = ? and {condition}", (known_name(name), value))
         if not found:
             there = ", ".join(str(each.version) for each in self.versions(name)) or "none yet"
             raise ModelNotFound(f"model {name!r} has no {what}; its versions are {there}")
@@ -223,7 +220,7 @@ class Models:
         Raises:
             ModelNotFound: no model has this name.
         """
-        found = self._select("v.name = ?", (_name(name),))
+        found = self._select("v.name = ?", (known_name(name),))
         if not found:
             self.model(name)
         return found
@@ -244,9 +241,11 @@ class Models:
         Raises:
             InvalidInput: an alias that cannot be.
             ModelNotFound: there is no such version.
+            ApprovalNeeded: by the rules of the model, this alias is set by request only.
+            ChecksNotPassed: the version lacks checks that the rules want.
         """
         number = validate.step(version)
-        write.move_alias(self._engine, _name(name), alias_name(alias), number, _comment(comment))
+        direct.set_alias(self._engine, known_name(name), alias_name(alias), number, said(comment))
         return self.get(name, number)
 
     def delete_alias(self, name: str, alias: str, *, comment: str | None = None) -> None:
@@ -255,7 +254,7 @@ class Models:
         Raises:
             ModelNotFound: the model has no such alias.
         """
-        if not write.move_alias(self._engine, _name(name), alias_name(alias), None, _comment(comment)):
+        if not direct.delete_alias(self._engine, known_name(name), alias_name(alias), said(comment)):
             raise ModelNotFound(f"model {name!r} has no alias {alias!r}")
 
     def resolve(self, uri: str) -> ModelVersion:
@@ -338,14 +337,5 @@ def without_tag(key: str) -> write.Change:
     return change
 
 
-def _name(name: object) -> str:
-    """A name that is looked up: MLflow takes some that we do not give."""
-    return validate.text(name, "model name")
-
-
 def _tags(tags: Mapping[str, str] | None) -> dict[str, str]:
     return {validate.key(k, "tag"): validate.text(v, f"value of tag {k!r}") for k, v in (tags or {}).items()}
-
-
-def _comment(text: str | None) -> str | None:
-    return None if text is None else validate.text(text, "comment")

@@ -94,23 +94,49 @@ class VersionStates:
         found: State = self._rows.slice(place, 1).to_pylist()[0]
         return found if found["lifecycle_stage"] == Lifecycle.ACTIVE else None
 
+    @property
+    def active(self) -> list[int]:
+        """Versions that were not deleted, oldest first."""
+        lives = self._rows["lifecycle_stage"].to_pylist()
+        return sorted(version for version, at in self._last.items() if lives[at] == Lifecycle.ACTIVE)
+
     def in_stage(self, stage: str) -> list[int]:
         """Versions that are in a stage."""
         stages, lives = self._rows["stage"].to_pylist(), self._rows["lifecycle_stage"].to_pylist()
         found = (version for version, at in self._last.items() if (stages[at], lives[at]) == (stage, Lifecycle.ACTIVE))
         return sorted(found)
 
+    def stages_of(self, version: int) -> list[str]:
+        """The stage that a version was registered in, and each that it moved to since."""
+        import pyarrow.compute as pc
+
+        found: list[str] = []
+        for stage in self._rows.filter(pc.equal(self._rows["version"], version))["stage"].to_pylist():
+            if not found or found[-1] != stage:
+                found.append(stage)
+        return found
+
+    def entered(self, stage: str) -> list[int]:
+        """Versions in the order in which they came into a stage; one that came twice is there twice."""
+        inside: set[int] = set()
+        found = []
+        for version, now in zip(self._rows["version"].to_pylist(), self._rows["stage"].to_pylist(), strict=True):
+            if now == stage and version not in inside:
+                found.append(version)
+            (inside.add if now == stage else inside.discard)(version)
+        return found
+
     def changed(self, state: State, **changes: Any) -> tuple[Any, ...]:
         """A row that differs from a state."""
         return _row(MODEL_VERSIONS_HISTORY, state, {"registered_model_id": self._model_id} | changes)
 
 
-def aliased(rows: "pa.Table", model_id: str, alias: str) -> int | None:
-    """The version that an alias names after the last of some rows of ``aliases_history``."""
+def aliased(rows: "pa.Table", model_id: str, alias: str) -> list[int | None]:
+    """The versions that an alias named, one after another, by rows of ``aliases_history``; None while it named none."""
     import pyarrow.compute as pc
 
     own = pc.and_(
         pc.equal(pc.coalesce(rows["registered_model_id"], rows["name"]), model_id), pc.equal(rows["alias"], alias)
     )
     versions: list[int | None] = rows.filter(own)["version"].to_pylist()
-    return versions[-1] if versions else None
+    return versions

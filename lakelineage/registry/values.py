@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 NO_STAGE = "None"
 #: All stages; the names are MLflow's.
 STAGES = (NO_STAGE, "Staging", "Production", "Archived")
+#: Stage of a version that is out of use.
+ARCHIVED = "Archived"
 #: Stages in which older versions may be archived when another comes in.
 ACTIVE_STAGES = ("Staging", "Production")
 

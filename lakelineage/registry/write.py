@@ -1,4 +1,6 @@
-"""What changes the registry. Names, aliases, stages and tags are checked by the caller: MLflow allows more than we do.
+"""What changes models and versions; ``moves`` has stages and aliases.
+
+Names and tags are checked by the caller: MLflow allows more than we do.
 
 Each change is one commit to the history that it is about, made on what that history says at that moment; then its act
 is recorded. Where a model is told that a version of it moves or goes, this is told first: a process that dies between
@@ -13,9 +15,9 @@ from lakelineage.model import nodes
 from lakelineage.model.changes import Stamp
 from lakelineage.model.values import Lifecycle
 from lakelineage.registry import activity, edges
-from lakelineage.registry.states import ModelStates, State, VersionStates, aliased
+from lakelineage.registry.states import ModelStates, State, VersionStates
 from lakelineage.registry.values import NO_STAGE
-from lakelineage.tables import ALIASES_HISTORY, MODEL_VERSIONS_HISTORY, REGISTERED_MODELS_HISTORY
+from lakelineage.tables import MODEL_VERSIONS_HISTORY, REGISTERED_MODELS_HISTORY
 from lakelineage.tracking.capture import current_user
 
 if TYPE_CHECKING:
@@ -23,8 +25,7 @@ if TYPE_CHECKING:
 
     from lakelineage.engine import Engine
 
-#: The "Archived" of stages, and what a state changes to.
-_ARCHIVED = "Archived"
+#: What a state changes to.
 Changes = Mapping[str, Any]
 #: Given a state, the columns to change; None changes nothing.
 Change = Callable[[State], Changes | None]
@@ -79,7 +80,7 @@ def create_model(engine: "Engine", name: str, description: str | None, tags: Map
         told = {"description": description, "tags": [*tags.items()], "created_at": at, "last_updated_at": at}
         return [_new_model(states, name, **told)]
 
-    _record(engine, [(engine.exclusive(REGISTERED_MODELS_HISTORY, decide), 1)], None)
+    record(engine, [(engine.exclusive(REGISTERED_MODELS_HISTORY, decide), 1)], None)
 
 
 def change_model(engine: "Engine", name: str, change: Change, comment: str | None = None) -> None:
@@ -101,7 +102,7 @@ def change_model(engine: "Engine", name: str, change: Change, comment: str | Non
         changes = change(states.state(found))
         return [states.changed(found, **changes)] if changes else []
 
-    _record(engine, [(engine.exclusive(REGISTERED_MODELS_HISTORY, decide), 1)], comment)
+    record(engine, [(engine.exclusive(REGISTERED_MODELS_HISTORY, decide), 1)], comment)
 
 
 def rename_model(engine: "Engine", name: str, new_name: str, at: int, comment: str | None = None) -> None:
@@ -119,7 +120,7 @@ def rename_model(engine: "Engine", name: str, new_name: str, at: int, comment: s
             raise AlreadyExists(f"a model is registered as {new_name!r} already; choose another name")
         return [states.changed(found, name=new_name, last_updated_at=at)]
 
-    _record(engine, [(engine.exclusive(REGISTERED_MODELS_HISTORY, decide), 1)], comment)
+    record(engine, [(engine.exclusive(REGISTERED_MODELS_HISTORY, decide), 1)], comment)
 
 
 def delete_model(engine: "Engine", name: str, at: int, comment: str | None = None) -> None:
@@ -174,7 +175,7 @@ def add_version(
     node, source, run_id = str(nodes.model(found, state["version"])), state["source"], state["run_id"]
     made = edges.missing(engine, edges.of_run(engine, node, source, run_id)) if tell_run else []
     edges.add(engine, [*made, *edges.of_version(node, source, copied)], run_id)
-    _record(engine, [(stamp, 1)], comment)
+    record(engine, [(stamp, 1)], comment)
     return state
 
 
@@ -198,7 +199,7 @@ def _ensured(engine: "Engine", name: str, at: int, create: bool) -> str:
     return found[0]
 
 
-def _tell(engine: "Engine", name: str, at: int) -> None:
+def tell(engine: "Engine", name: str, at: int) -> None:
     """Tell a model that a version of it changes."""
 
     def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
@@ -208,7 +209,12 @@ def _tell(engine: "Engine", name: str, at: int) -> None:
     engine.exclusive(REGISTERED_MODELS_HISTORY, decide)
 
 
-def _version(states: VersionStates, name: str, version: int) -> State:
+def required_version(states: VersionStates, name: str, version: int) -> State:
+    """The state of a version.
+
+    Raises:
+        ModelNotFound: there is no such version.
+    """
     found = states.state(version)
     if found is None:
         raise ModelNotFound(f"model {name!r} has no version {version}; `lakelineage models show` lists them")
@@ -225,11 +231,11 @@ def change_version(engine: "Engine", name: str, version: int, change: Change, co
 
     def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
         states = VersionStates(rows, own)
-        state = _version(states, name, version)
+        state = required_version(states, name, version)
         changes = change(state)
         return [states.changed(state, **changes, name=name)] if changes else []
 
-    _record(engine, [(engine.exclusive(MODEL_VERSIONS_HISTORY, decide), 1)], comment)
+    record(engine, [(engine.exclusive(MODEL_VERSIONS_HISTORY, decide), 1)], comment)
 
 
 def delete_version(engine: "Engine", name: str, version: int, at: int, comment: str | None = None) -> None:
@@ -238,75 +244,14 @@ def delete_version(engine: "Engine", name: str, version: int, at: int, comment: 
     Raises:
         ModelNotFound: there is no such model or version.
     """
-    _version(VersionStates(engine.rows(MODEL_VERSIONS_HISTORY), model_id(engine, name)), name, version)
-    _tell(engine, name, at)
+    required_version(VersionStates(engine.rows(MODEL_VERSIONS_HISTORY), model_id(engine, name)), name, version)
+    tell(engine, name, at)
     gone = {"lifecycle_stage": Lifecycle.DELETED.value, "last_updated_at": at}
     change_version(engine, name, version, lambda _: gone, comment)
 
 
-def set_stage(
-    engine: "Engine", name: str, version: int, stage: str, archive: bool, at: int, comment: str | None = None
-) -> None:
-    """Move a version to a stage, in one commit with the versions that are archived for it.
-
-    Args:
-        engine: the open lake.
-        name: of the model.
-        version: number.
-        stage: one of ``STAGES``.
-        archive: move the others of this stage to "Archived".
-        at: when, µs since 1970 UTC.
-        comment: why.
-
-    Raises:
-        ModelNotFound: there is no such model or version.
-    """
-    own = model_id(engine, name)
-    _version(VersionStates(engine.rows(MODEL_VERSIONS_HISTORY), own), name, version)
-    _tell(engine, name, at)
-    moved: list[int] = []
-
-    def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
-        states = VersionStates(rows, own)
-        others = [each for each in states.in_stage(stage) if each != version] if archive else []
-        targets = [*((each, _ARCHIVED) for each in others), (version, stage)]
-        moved[:] = [len(targets)]
-        changed = ((_version(states, name, each), to) for each, to in targets)
-        return [states.changed(state, name=name, stage=to, last_updated_at=at) for state, to in changed]
-
-    stamp = engine.exclusive(MODEL_VERSIONS_HISTORY, decide)
-    _record(engine, [(stamp, moved[0])], comment)
-
-
-def move_alias(engine: "Engine", name: str, alias: str, version: int | None, comment: str | None = None) -> bool:
-    """Let an alias name a version, or (None) nothing.
-
-    Returns:
-        Whether that changed anything.
-
-    Raises:
-        ModelNotFound: there is no such model or version.
-    """
-    own = model_id(engine, name)
-    versions = VersionStates(engine.rows(MODEL_VERSIONS_HISTORY), own)
-    if version is not None:
-        _version(versions, name, version)
-
-    def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
-        before = aliased(rows, own, alias)
-        if before is not None and versions.state(before) is None:
-            before = None  # with a deleted version its aliases went
-        if before == version:
-            return []
-        told = {"name": name, "registered_model_id": own, "user_id": current_user()}
-        return [ALIASES_HISTORY.row(alias=alias, version=version, **told)]
-
-    stamp = engine.exclusive(ALIASES_HISTORY, decide)
-    _record(engine, [(stamp, 1)], comment)
-    return stamp is not None
-
-
-def _record(engine: "Engine", written: list[tuple[Stamp | None, int]], comment: str | None) -> None:
+def record(engine: "Engine", written: list[tuple[Stamp | None, int]], comment: str | None) -> None:
+    """Record the acts of rows that were just written; None is the place of no rows."""
     placed = [(stamp, rows) for stamp, rows in written if stamp is not None]
     if placed:
         activity.record(engine, placed, comment)

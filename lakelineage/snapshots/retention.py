@@ -7,20 +7,17 @@ as long as a model is registered that the pin's run made. ``"while registered"``
 """
 
 import datetime as dt
-import re
 from dataclasses import dataclass
 
 from lakelineage.errors import InvalidInput
 from lakelineage.model.clock import wall_clock
-from lakelineage.model.moments import parse_time
+from lakelineage.model.moments import duration, parse_time
 
 Until = dt.datetime | dt.date | dt.timedelta | str
 
 REGISTERED = "while registered"
 #: Time to register a model, where nothing else is said.
 _GRACE = "30 days"
-_DAYS = {"d": 1, "day": 1, "w": 7, "week": 7, "month": 30, "y": 365, "year": 365}
-_DURATION = re.compile(r"(\d+)\s*(d|w|y|day|week|month|year)s?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +56,9 @@ def parse(value: Until | None) -> Retention:
     first, _, second = (part.strip() for part in text.partition(","))
     if REGISTERED in (first, second) and second in ("", REGISTERED):
         time = _GRACE if first == REGISTERED else first
-        return Retention(_ending(_duration(time) or time, None).until, f"{time}, {REGISTERED}")
-    length = _duration(text)
+        return Retention(_ending(duration(time) or time, None).until, f"{time}, {REGISTERED}")
+    length = duration(text)
     return _ending(value, None) if length is None else _ending(length, text)
-
-
-def _duration(text: str) -> dt.timedelta | None:
-    found = _DURATION.fullmatch(text)
-    return None if found is None else dt.timedelta(days=int(found[1]) * _DAYS[found[2].lower()])
 
 
 def _ending(value: Until, rule: str | None) -> Retention:

@@ -32,6 +32,8 @@ STEPS = (
     "upgrade.after",
     "forget.before_record",
     "forget.after_record",
+    "approve.before_move",
+    "approve.after_move",
 )
 
 

@@ -1,5 +1,6 @@
 """The Delta tables of a lake, each declared once: columns, types, nullability and meaning."""
 
+from lakelineage.tables.approvals import MODEL_REQUESTS_HISTORY, MODEL_RULES_HISTORY
 from lakelineage.tables.current import EXPERIMENTS, LOGGED_MODELS, MODEL_VERSIONS, REGISTERED_MODELS, RUN_COLUMNS, RUNS
 from lakelineage.tables.declare import Column, Table
 from lakelineage.tables.facts import (
@@ -50,6 +51,8 @@ FACTS: tuple[Table, ...] = (
     REGISTERED_MODELS_HISTORY,
     MODEL_VERSIONS_HISTORY,
     ALIASES_HISTORY,
+    MODEL_RULES_HISTORY,
+    MODEL_REQUESTS_HISTORY,
     RUNS_HISTORY,
 )
 
@@ -77,6 +80,8 @@ __all__ = [
     "LOGGED_MODEL_PARAMS",
     "LOGGED_MODEL_TAGS_HISTORY",
     "METRICS",
+    "MODEL_REQUESTS_HISTORY",
+    "MODEL_RULES_HISTORY",
     "MODEL_VERSIONS",
     "MODEL_VERSIONS_HISTORY",
     "PARAMS",

@@ -36,6 +36,7 @@ COMMANDS = (
     "diff",
     "lineage",
     "models",
+    "audit",
     "score",
     "flush",
     "maintain",

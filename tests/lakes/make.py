@@ -4,8 +4,8 @@ Writes ``tests/lakes/format-<n>/lake.tar.xz`` and ``expected.json`` for the form
 once, with the last code of a format, and never again: what it wrote is read by the tests for ever.
 
 The lake holds a bit of everything: published, compacted and checkpointed tables, rows that were committed later, rows
-of a process that was killed between two commits, pins whose sources are gone, a registered model. One file keeps git
-from changing times and line ends. Nothing in it tells of the machine that it was made on.
+of a process that was killed between two commits, pins whose sources are gone, a registered model with rules and
+requests. One file keeps git from changing times and line ends. Nothing in it tells of the machine that it was made on.
 """
 
 import json
@@ -67,6 +67,9 @@ def early(lake_path: Path) -> None:
         lake.models.set_alias("doubler", "champion", 2, comment="better")
         lake.models.set_alias("doubler", "old", 1)
         lake.models.delete_alias("doubler", "old")
+        lake.models.set_rules("doubler", stages=["Production"], requester_may_approve=True, comment="four eyes")
+        lake.models.approve(lake.models.request("doubler", 2, stage="Production", comment="please"), comment="fine")
+        lake.models.request("doubler", 1, alias="old", comment="open")
         lake.snapshot(source, version=1, protection="archived", until="2999-12-31")
         with lake.start_run("second", name="looked") as run:
             run.use(images, name="images", protection="archived")

@@ -176,3 +176,22 @@ def test_two_processes_take_each_number_once(store, lake, uri):
     assert sorted(taken) == [1, 2, 3, 4, 5, 6]
     assert sorted(version.version for version in store.search_model_versions("name = 'busy'")) == [1, 2, 3, 4, 5, 6]
     assert activity.verify(lake.engine) == []
+
+
+def test_rules_of_a_model_hold_for_mlflow_too(store, lake, trained):
+    store.create_registered_model("m")
+    for _ in range(2):
+        store.create_model_version("m", f"runs:/{trained.id}/model")
+    lake.models.set_rules("m", stages=["Production"], aliases=["champion"], requester_may_approve=True)
+    for move in (
+        lambda: store.transition_model_version_stage("m", 1, "production", False),
+        lambda: store.set_registered_model_alias("m", "champion", 1),
+    ):
+        with pytest.raises(MlflowException, match="lakelineage models request m@1") as refused:
+            move()
+        assert refused.value.error_code == "PERMISSION_DENIED"
+    assert store.get_model_version("m", 1).current_stage == "None"
+    lake.models.approve(lake.models.request("m", 1, stage="Production"))
+    assert store.get_model_version("m", 1).current_stage == "Production"
+    assert store.transition_model_version_stage("m", 1, "Archived", False).current_stage == "Archived"
+    store.delete_registered_model_alias("m", "champion")

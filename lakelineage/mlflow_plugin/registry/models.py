@@ -26,7 +26,7 @@ from lakelineage.errors import AlreadyExists
 from lakelineage.mlflow_plugin.registry import search
 from lakelineage.mlflow_plugin.registry.entities import MODELS, VERSIONS, Row, model_entity, version_entity
 from lakelineage.mlflow_plugin.registry.part import RegistryPart, now
-from lakelineage.registry import write
+from lakelineage.registry import direct, write
 from lakelineage.registry.models import with_tags, without_tag
 
 if TYPE_CHECKING:
@@ -163,11 +163,11 @@ class ModelsPart(RegistryPart):
         _validate_model_name(name)
         _validate_model_alias_name(alias)
         _validate_model_alias_name_reserved(alias)
-        write.move_alias(self.engine, name, alias, self.required_version(name, version))
+        direct.set_alias(self.engine, name, alias, self.required_version(name, version))
 
     def delete_registered_model_alias(self, name: str, alias: str) -> None:
         """Take an alias off; no error if there is none of this name."""
         _validate_model_name(name)
         _validate_model_alias_name(alias)
         self.required_model(name)
-        write.move_alias(self.engine, name, alias, None)
+        direct.delete_alias(self.engine, name, alias)

@@ -33,7 +33,7 @@ from lakelineage.mlflow_plugin.registry.models import ModelsPart
 from lakelineage.mlflow_plugin.registry.part import now
 from lakelineage.mlflow_plugin.registry.sources import Resolver
 from lakelineage.model import nodes
-from lakelineage.registry import write
+from lakelineage.registry import direct, write
 from lakelineage.registry.models import with_tags, without_tag
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class VersionsPart(ModelsPart):
                 f"because '{stage}' is not an Active stage. Valid stages are {DEFAULT_STAGES_FOR_GET_LATEST_VERSIONS}"
             )
         number = self.required_version(name, version)
-        write.set_stage(self.engine, name, number, chosen, bool(archive_existing_versions), now())
+        direct.set_stage(self.engine, name, number, chosen, bool(archive_existing_versions), now())
         return self.get_model_version(name, number)
 
     def delete_model_version(self, name: str, version: int | str) -> None:

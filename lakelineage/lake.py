@@ -375,6 +375,7 @@ class Lake(LakeView):
         input: Any,  # noqa: A002 - the word that users know
         output: str | os.PathLike[str],
         *,
+        tables: Mapping[str, Any] | None = None,
         version: int | None = None,
         columns: Sequence[str] | None = None,
         batch_size: int = 65_536,
@@ -390,8 +391,10 @@ class Lake(LakeView):
         Args:
             model: ``models:/name@alias``, ``models:/name/3``, ``models:/m-…`` (a logged model's id),
                 ``runs:/<run id>/<path>``, a version or a logged model.
-            input: Delta table (path or URI), snapshot, or anything that :meth:`Run.use` takes.
+            input: Delta table (path or URI), snapshot, or anything that :meth:`Run.use` takes; with ``tables`` a SELECT
+                in DuckDB's dialect.
             output: path or URI of a Delta table; made if it is not there.
+            tables: of the SELECT: name in it → table, snapshot or data. They are pinned; it can read nothing else.
             version: of the input; default the newest.
             columns: what the model gets, in order; default those of its signature.
             batch_size: rows in memory at a time.
@@ -423,6 +426,7 @@ class Lake(LakeView):
             model,
             input,
             output,
+            tables=tables,
             version=version,
             columns=columns,
             batch_size=batch_size,

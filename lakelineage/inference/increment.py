@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from lakelineage.errors import InvalidInput, SnapshotLost
@@ -159,9 +160,7 @@ def _of_diff(found: Diff, now: Snapshot, key: Sequence[str]) -> Increment:
     if altered and not key:
         found.close()
         return _full(now, "rows were updated or deleted, and no key= tells which")
-    source = replace(
-        of_snapshot(now), total=counts.added + counts.changed, batches=lambda size: _came(found, now, size)
-    )
+    source = replace(of_snapshot(now), total=counts.added + counts.changed, batches=partial(_came, found, now))
     if not altered and not counts.added:
         found.close()
         return Increment("nothing", "no rows came, went or changed", source)
@@ -179,14 +178,18 @@ def _of_diff(found: Diff, now: Snapshot, key: Sequence[str]) -> Increment:
     )
 
 
-def _came(found: Diff, now: Snapshot, size: int) -> "Iterator[pa.RecordBatch]":
+def _came(found: Diff, now: Snapshot, size: int, columns: Sequence[str] | None = None) -> "Iterator[pa.RecordBatch]":
     """Rows as they are now that were not so before, in batches of at most so many."""
+    import pyarrow as pa
+
     key = set(found.key)
-    names = {name: name if name in key else f"{name}_after" for name in now.schema.names}
+    chosen = now.schema.names if columns is None else columns
+    names = {name: name if name in key else f"{name}_after" for name in chosen}
+    schema = pa.schema([now.schema.field(name) for name in chosen])
     streams = [(found.added(), {name: name for name in names})]
     streams += [(found.changed(), names)] if found.counts.changed else []
     for stream, named in streams:
         for batch in stream:
-            arrays = [batch.column(there).cast(now.schema.field(name).type) for name, there in named.items()]
-            whole = type(batch).from_arrays(arrays, schema=now.schema)
+            arrays = [batch.column(there).cast(schema.field(name).type) for name, there in named.items()]
+            whole = pa.RecordBatch.from_arrays(arrays, schema=schema)
             yield from (whole.slice(start, size) for start in range(0, whole.num_rows, size))

@@ -13,12 +13,12 @@ from lakelineage.inference import increment, marks
 from lakelineage.inference.increment import Increment, Kind, OnNewModel
 from lakelineage.inference.marks import Mark
 from lakelineage.inference.models import Located, load_located, locate
+from lakelineage.inference.query_source import of_query
 from lakelineage.inference.recorded import notes, record, record_missing
 from lakelineage.inference.scorer import Scorer
-from lakelineage.inference.source import of_snapshot, pinned
+from lakelineage.inference.source import Source, of_snapshot, pinned
 from lakelineage.inference.upsert import require_key, upsert
 from lakelineage.model import validate
-from lakelineage.snapshots import Snapshot
 from lakelineage.store.output import Output, Record, Target
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class ScoreResult:
         model_name: registered model; None if the model was named by its run.
         model_version: of the registered model.
         run_id: run that made the model; None if none is known.
-        input_version: Delta version of the input.
+        input_version: Delta version of the input; None for a query over several tables.
         seconds: wall-clock time, model loading included.
         kind: "full": all rows; "incremental": those that came or changed; "nothing": there were none of those, and
             nothing was committed.
@@ -57,7 +57,7 @@ class ScoreResult:
     model_name: str | None
     model_version: int | None
     run_id: str | None
-    input_version: int
+    input_version: int | None
     seconds: float
     kind: Kind = "full"
     reason: str = ""
@@ -71,12 +71,12 @@ class _Job:
     engine: "Engine"
     place: Located
     target: Target
-    snapshot: Snapshot
+    source: Source
     columns: Sequence[str] | None
     batch_size: int
     mode: Mode
     key: tuple[str, ...]
-    wanted: Mark
+    wanted: Mark | None
 
 
 def score(
@@ -85,6 +85,7 @@ def score(
     input: Any,  # noqa: A002  the word that users know
     output: str | os.PathLike[str],
     *,
+    tables: Mapping[str, Any] | None = None,
     version: int | None = None,
     columns: Sequence[str] | None = None,
     batch_size: int = BATCH_SIZE,
@@ -110,19 +111,26 @@ def score(
     """
     started = time.monotonic()
     keys = _checked(mode, key, incremental, on_new_model, batch_size)
+    if tables is not None and (incremental or version is not None):
+        raise InvalidInput(
+            "of the answer to a query nobody knows what is new, and its tables have versions of their own: with "
+            "tables= leave incremental and version out (a snapshot in tables= is of the version that it has)"
+        )
     place = locate(engine, model)
     uri = _absolute(output)
-    snapshot = pinned(engine, input, version, f"{Path(uri).name}_input")
+    name, source = f"{Path(uri).name}_input", None
+    snapshot = pinned(engine, input, version, name) if tables is None else None
+    source = of_query(engine, input, tables or {}, name) if snapshot is None else of_snapshot(snapshot)
     target = Target(uri, engine.root.storage_options if storage_options is None else storage_options)
-    if target.existing is not None and target.existing.table_id == snapshot.table_id:
+    if target.existing is not None and target.existing.table_id in {pin.table_id for pin in source.pins}:
         raise InvalidInput(f"{uri} is the input itself; write the predictions to another table")
-    wanted = marks.mark(snapshot, place.node, columns)
-    job = _Job(engine, place, target, snapshot, columns, batch_size, mode, keys, wanted)
-    if incremental:
+    wanted = None if snapshot is None else marks.mark(snapshot, place.node, columns)
+    job = _Job(engine, place, target, source, columns, batch_size, mode, keys, wanted)
+    if incremental and snapshot is not None and wanted is not None:
         record_missing(engine, target)
         change = increment.plan(engine, snapshot, target, wanted, keys, on_new_model)
     else:
-        change = Increment("full", "all rows were asked for", of_snapshot(snapshot), merged=mode == "merge")
+        change = Increment("full", "all rows were asked for", source, merged=mode == "merge")
     try:
         rows, version_written, kind = _done(job, change, incremental, progress)
     finally:
@@ -134,7 +142,7 @@ def score(
         place.name,
         place.version,
         place.run_id,
-        snapshot.version,
+        source.version,
         time.monotonic() - started,
         kind,
         change.reason if kind == change.kind else "no rows came, went or changed that are chosen",
@@ -180,7 +188,7 @@ def _done(job: _Job, change: Increment, incremental: bool, progress: Progress) -
     if change.kind == "nothing":
         return _nothing(job)
     if change.kind == "full" and job.key:
-        require_key(job.snapshot, job.key)
+        require_key(job.source, job.key)
     with reporting(progress, "scoring", change.source.total, " rows") as told:
         scorer = Scorer(job.place, change.source, job.columns, job.batch_size, told)
         begun = None
@@ -216,7 +224,7 @@ def _written(
 
 
 def _transactions(job: _Job, incremental: bool) -> dict[str, int]:
-    table_id = job.snapshot.table_id
+    table_id = job.source.pins[0].table_id
     if incremental or job.mode == "overwrite" or job.target.existing is None:
         return marks.transactions(job.wanted, table_id)
     # Plain appends may run side by side, so they leave transactions alone where there is no mark to take away.

@@ -25,7 +25,7 @@ class Source:
         version: of the table that they come from; None if they come from several.
         pins: where they come from.
         total: how many; None if nobody knows without reading them.
-        batches: number of rows -> the rows, in batches of so many.
+        batches: called with a number of rows and, if not all are wanted, columns: gives the rows in batches of so many.
     """
 
     label: str
@@ -33,7 +33,7 @@ class Source:
     version: int | None
     pins: tuple[Snapshot, ...]
     total: int | None
-    batches: "Callable[[int], Iterator[pa.RecordBatch]]"
+    batches: "Callable[..., Iterator[pa.RecordBatch]]"
 
 
 def of_snapshot(snapshot: Snapshot) -> Source:

@@ -1,12 +1,13 @@
 """Rows that take the place of those with the same key, in bounded memory however many they are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lakelineage.errors import InvalidInput
 from lakelineage.inference.ahead import ahead
-from lakelineage.snapshots import Snapshot, pin
+from lakelineage.snapshots import pin
+from lakelineage.snapshots.engines import BATCH_ROWS
 from lakelineage.store.output import Output, Record, Target, require_same_columns
 
 if TYPE_CHECKING:
@@ -14,12 +15,14 @@ if TYPE_CHECKING:
 
     from lakelineage.engine import Engine
     from lakelineage.inference.increment import Increment
+    from lakelineage.inference.source import Source
+    from lakelineage.query.duckdb.workspace import Workspace
 
 #: Rows up to which Delta's own merge holds them all in memory, and rewrites only files that they are in.
 MERGED = 250_000
 
 
-def require_key(snapshot: Snapshot, key: Sequence[str]) -> int:
+def require_key(source: "Source", key: Sequence[str]) -> int:
     """Check that each row has a key of its own.
 
     Returns:
@@ -30,19 +33,19 @@ def require_key(snapshot: Snapshot, key: Sequence[str]) -> int:
     """
     from lakelineage.query.duckdb.workspace import Workspace, listed, quoted
 
-    unknown = [name for name in key if name not in snapshot.schema.names]
+    unknown = [name for name in key if name not in source.schema.names]
     if unknown:
-        raise InvalidInput(f"the key {unknown} is no column of {snapshot.table_uri}; it has {snapshot.schema.names}")
+        raise InvalidInput(f"the key {unknown} is no column of {source.label}; it has {source.schema.names}")
     names = listed([quoted(name) for name in key])
     null = " OR ".join(f"{quoted(name)} IS NULL" for name in key)
     work = Workspace()
     try:
-        snapshot.to_duckdb(work.connection, "keyed", list(key))
-        counted = work.rows(f"SELECT count(*), count(*) FILTER ({null}) FROM keyed")
-        twice = work.rows(f"SELECT {names}, count(*) AS n FROM keyed GROUP BY {names} HAVING n > 1 LIMIT 1")
+        _note_keys(work, source, key)
+        counted = work.rows(f"SELECT count(*), count(*) FILTER ({null}) FROM keys")
+        twice = work.rows(f"SELECT {names}, count(*) AS n FROM keys GROUP BY {names} HAVING n > 1 LIMIT 1")
     finally:
         work.close()
-    where = f"{snapshot.table_uri} at version {snapshot.version}"
+    where = source.label
     if counted[0][1]:
         raise InvalidInput(f"{where} has {counted[0][1]:,} rows without a key ({', '.join(key)}); leave them out")
     if twice:
@@ -99,18 +102,19 @@ def _kept(
     work = Workspace()
     try:
         now.to_duckdb(work.connection, "output")
-        _note_keys(work, change, key)
+        _note_keys(work, change.source, key, change.removed_keys())
         work.execute(f"CREATE TABLE kept AS SELECT {columns} FROM output o ANTI JOIN keys k ON {same}")
         yield from work.stream("SELECT * FROM kept", schema)
     finally:
         work.close()
 
 
-def _note_keys(work: Any, change: "Increment", key: Sequence[str]) -> None:
+def _note_keys(work: "Workspace", source: "Source", key: Sequence[str], more: "Iterable[pa.RecordBatch]" = ()) -> None:
+    """Make the table ``keys``."""
     import pyarrow as pa
 
-    kinds = pa.schema([change.source.schema.field(name) for name in key])
-    came = (batch.select(list(key)) for batch in change.source.batches(65_536))
-    reader = pa.RecordBatchReader.from_batches(kinds, (b.cast(kinds) for b in chain(came, change.removed_keys())))
+    kinds = pa.schema([pa.field(name, source.schema.field(name).type) for name in key])
+    batches = chain(source.batches(BATCH_ROWS, list(key)), more)
+    reader = pa.RecordBatchReader.from_batches(kinds, (batch.cast(kinds) for batch in batches))
     work.connection.register("given", reader)
     work.execute("CREATE TABLE keys AS SELECT * FROM given")

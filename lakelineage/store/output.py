@@ -163,10 +163,12 @@ class Target:
         try:
             with _write_errors(self.uri):
                 act(source.reader(schema), properties)
-        except BaseException:
+        except BaseException as error:
             if source.failure is not None:
                 raise source.failure from None
             if _landed(self.uri, self.storage_options, stamp) is None:
+                if self._delta is None and _open(self.uri, self.storage_options) is not None:
+                    raise ConcurrentWrite(f"{self.uri}: another writer made the table meanwhile; score again") from error
                 raise
         return _require_landed(self.uri, self.storage_options, stamp)
 

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import pyarrow as pa
 import pytest
@@ -18,47 +20,7 @@ from lakelineage.inference.models import log_model
 from lakelineage.inference.scoring import score
 from lakelineage.snapshots import pin
 from lakelineage.store.output import Record, Target
-
-
-@pytest.fixture
-def output(tmp_path):
-    return str(tmp_path / "predictions")
-
-
-@pytest.fixture
-def double(engine, make_run):
-    return logged(engine, make_run(trained_on=None), 2)
-
-
-def logged(engine, run, factor):
-    log_model(engine, run, lambda frame: frame["bmi"] * factor, "model")
-    return f"runs:/{run}/model"
-
-
-def people(ids, bmi=None):
-    ids = list(ids)
-    values = pa.array([i / 10 if bmi is None else bmi for i in ids], pa.float64())
-    return pa.table({"id": pa.array(ids, pa.int64()), "bmi": values})
-
-
-@pytest.fixture
-def source(tmp_path):
-    uri = str(tmp_path / "people")
-    write_deltalake(uri, people(range(100)))
-    return uri
-
-
-def scores(uri):
-    """id → prediction; every id once."""
-    found = DeltaTable(uri).to_pyarrow_table()
-    ids = found["id"].to_pylist()
-    assert len(set(ids)) == len(ids)
-    return dict(zip(ids, found["prediction"].to_pylist(), strict=True))
-
-
-def expected(uri, factor=2):
-    found = DeltaTable(uri).to_pyarrow_table()
-    return {i: b * factor for i, b in zip(found["id"].to_pylist(), found["bmi"].to_pylist(), strict=True)}
+from tests.inference.scored import expected, logged, people, scores
 
 
 def test_only_appended_rows_are_scored_and_each_once(engine, double, source, output):
@@ -259,6 +221,48 @@ def test_options_that_do_not_go_together_are_refused(engine, double, tmp_path, o
 
 
 @pytest.mark.parametrize("few", [0, 1_000])
+def test_keys_and_columns_of_any_name_and_type_are_merged(engine, make_run, tmp_path, output, monkeypatch, few):
+    monkeypatch.setattr(upsert, "MERGED", few)
+    run = make_run(trained_on=None)
+    log_model(engine, run, lambda frame: frame["b mi"] * 2, "model")
+    source, moment = str(tmp_path / "in"), datetime(2026, 1, 2, tzinfo=UTC)
+
+    def rows(count):
+        names = pa.array([f"it's {i}" for i in range(count)])
+        columns = {
+            "My Id": names,
+            'a"b': pa.array([date(2026, 1, 1)] * count),
+            "b mi": pa.array([float(i) for i in range(count)]),
+            "Select": pa.array([moment] * count, pa.timestamp("us", "UTC")),
+            "cost": pa.array([Decimal("1.50")] * count, pa.decimal128(10, 2)),
+            "tags": pa.array([["x", None]] * count, pa.list_(pa.string())),
+            "raw": pa.array([b"\x00"] * count, pa.binary()),
+        }
+        return pa.table(columns)
+
+    write_deltalake(source, rows(6))
+    key = ["My Id", 'a"b']
+    score(engine, f"runs:/{run}/model", source, output, incremental=True, key=key)
+    changed = rows(8).to_pylist()[1:]
+    changed[0]["tags"] = ["y"]
+    write_deltalake(source, pa.Table.from_pylist(changed, schema=rows(1).schema), mode="overwrite")
+    done = score(engine, f"runs:/{run}/model", source, output, incremental=True, key=key)
+    assert (done.kind, done.rows, done.deleted) == ("incremental", 3, 1)
+    found = DeltaTable(output).to_pyarrow_table().sort_by("My Id")
+    assert found.select(rows(1).schema.names).to_pylist() == changed
+    assert found["prediction"].to_pylist() == [2.0 * i for i in range(1, 8)]
+
+
+def test_of_two_jobs_that_make_the_output_one_lands(output):
+    both = [Target(output, {}) for _ in range(2)]
+    rows = people(range(3))
+    both[0].write(rows.schema, rows.to_batches(), "append", Record({"a": 1}, {}))
+    with pytest.raises(ConcurrentWrite):
+        both[1].write(rows.schema, rows.to_batches(), "append", Record({"a": 1}, {}))
+    assert DeltaTable(output).to_pyarrow_table().num_rows == 3
+
+
+@pytest.mark.parametrize("few", [0, 1_000])
 def test_merge_puts_rows_in_the_place_of_those_with_their_key(engine, double, tmp_path, output, monkeypatch, few):
     monkeypatch.setattr(upsert, "MERGED", few)
     first, second = str(tmp_path / "a"), str(tmp_path / "b")
@@ -271,52 +275,6 @@ def test_merge_puts_rows_in_the_place_of_those_with_their_key(engine, double, tm
     with pytest.raises(InvalidInput, match="without a key"):
         score(engine, double, second, output, mode="merge", key=["id"])
     assert DeltaTable(output).version() == 2
-
-
-def test_the_answer_to_a_query_is_scored_and_its_tables_are_pinned(engine, double, source, output, tmp_path):
-    ages = str(tmp_path / "ages")
-    write_deltalake(ages, pa.table({"id": pa.array(range(50), pa.int64()), "age": range(50)}))
-    old = pin(engine, source)
-    DeltaTable(source).delete()
-    sql = "with old as (select * from a where age >= 40) select p.*, age from p join old using (id);  -- all"
-    done = score(engine, double, sql, output, tables={"p": old, "a": ages}, batch_size=3)
-    assert (done.rows, done.input_version, done.kind) == (10, None, "full")
-    assert scores(output) == {i: i / 10 * 2 for i in range(40, 50)}
-    target = f"dataset:{DeltaTable(output).metadata().id}@0"
-    found = engine.query("select source from lineage where target = ? and relation = 'derived_from'", (target,))
-    tables = (source, ages)
-    assert sorted(found["source"].to_pylist()) == sorted(f"dataset:{DeltaTable(t).metadata().id}@0" for t in tables)
-    more = {"tables": {"a": ages}, "mode": "merge", "key": "id"}
-    for rows in (20, 20):
-        sql = f"select id, age / 2.0::double as bmi, age from a where age < {rows}"
-        assert score(engine, double, sql, output, **more).rows == rows
-    assert scores(output) == {i: float(i) for i in range(20)} | {i: i / 10 * 2 for i in range(40, 50)}
-
-
-@pytest.mark.parametrize(
-    ("sql", "named"),
-    [
-        ("select * from read_parquet('x.parquet')", "read_parquet"),
-        ("select * from p where id in (select id from 'x.parquet')", "x.parquet"),
-        ("select * from runs", "runs"),
-        ("delete from p", "SELECT"),
-        ("select 1 as bmi; select 2 as bmi", "2 statements"),
-        ("selec", "syntax"),
-        ("select nothing from p", "nothing"),
-        ("select bmi from p where false", "no rows"),
-    ],
-)
-def test_a_query_reads_nothing_but_its_tables(engine, double, source, output, sql, named):
-    with pytest.raises(InvalidInput, match=named):
-        score(engine, double, sql, output, tables={"p": source})
-    assert not DeltaTable.is_deltatable(output)
-
-
-def test_of_a_query_nobody_knows_what_is_new(engine, double, source, output):
-    with pytest.raises(InvalidInput, match="what is new"):
-        score(engine, double, "select * from p", output, tables={"p": source}, incremental=True)
-    with pytest.raises(InvalidInput, match="names no table"):
-        score(engine, double, "select * from p", output, tables={})
 
 
 def test_a_job_that_died_after_its_commit_is_recorded_by_the_next(engine, double, source, output, monkeypatch):

@@ -14,11 +14,6 @@ from lakelineage.snapshots import pin
 
 
 @pytest.fixture
-def output(tmp_path):
-    return str(tmp_path / "predictions")
-
-
-@pytest.fixture
 def champion(engine, models, make_run, regressor, features):
     """models:/m@champion, made of the patients at version 1."""
     run = make_run()

@@ -48,13 +48,13 @@ def score(
     """
     with session.open() as lake:
         pin = None if table else lake.snapshot(source, version=version)
-        with bar(session, "scoring", pin and pin.num_rows) as progress:
+        with bar(session, "scoring", None if pin is None else pin.num_rows) as progress:
             done = lake.score(
                 model,
-                pin or source,
+                source if pin is None else pin,
                 output,
                 tables=_named(table) if table else None,
-                version=None if pin else version,
+                version=version if pin is None else None,
                 mode=mode,
                 key=key,
                 incremental=incremental,
@@ -70,7 +70,7 @@ def score(
         return
     why = f" ({done.kind}: {done.reason})" if incremental else ""
     gone = f", {done.deleted:,} deleted" if done.deleted else ""
-    scored = f"{pin.table_uri}@{pin.version}" if pin else "the query"
+    scored = "the query" if pin is None else f"{pin.table_uri}@{pin.version}"
     session.out.say(
         f"{done.rows:,} rows of {scored} scored{gone} in {done.seconds:.2f} s → "
         f"{done.output_uri}@{done.output_version}{why}"

@@ -168,7 +168,8 @@ class Target:
                 raise source.failure from None
             if _landed(self.uri, self.storage_options, stamp) is None:
                 if self._delta is None and _open(self.uri, self.storage_options) is not None:
-                    raise ConcurrentWrite(f"{self.uri}: another writer made the table meanwhile; score again") from error
+                    told = f"{self.uri}: another writer made the table meanwhile; score again"
+                    raise ConcurrentWrite(told) from error
                 raise
         return _require_landed(self.uri, self.storage_options, stamp)
 

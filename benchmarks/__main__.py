@@ -15,6 +15,7 @@ from benchmarks import (
     page,
     pinning_costs,
     reading_costs,
+    scoring_costs,
     search_costs,
 )
 from benchmarks.measure import Report
@@ -34,6 +35,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "files": [1_000],
         "rows": 400_000,
         "pinned": 200_000,
+        "scored": 200_000,
     },
     "full": {
         "times": 2_000,
@@ -48,6 +50,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "files": [10_000, 100_000],
         "rows": 10_000_000,
         "pinned": 10_000_000,
+        "scored": 5_000_000,
     },
 }
 
@@ -77,6 +80,7 @@ def main() -> None:
                 lambda folder: mlflow_costs.histories(report, folder),
                 lambda folder: searching(report, folder, size),
                 lambda folder: reading_costs.reading(report, folder, size["pinned"], times=9),
+                lambda folder: scoring_costs.scoring(report, folder, size["scored"], times=3),
             )
         ):
             folder = Path(name, str(number))

@@ -392,10 +392,14 @@ class Lake(LakeView):
         input: Any,  # noqa: A002 - the word that users know
         output: str | os.PathLike[str],
         *,
+        tables: Mapping[str, Any] | None = None,
         version: int | None = None,
         columns: Sequence[str] | None = None,
         batch_size: int = 65_536,
-        mode: Literal["append", "overwrite"] = "append",
+        mode: Literal["append", "overwrite", "merge"] = "append",
+        key: str | Sequence[str] | None = None,
+        incremental: bool = False,
+        on_new_model: Literal["rescore", "continue"] = "rescore",
         storage_options: Mapping[str, str] | None = None,
         progress: bool | Callable[[int], None] | None = None,
     ) -> "ScoreResult":
@@ -404,18 +408,31 @@ class Lake(LakeView):
         Args:
             model: ``models:/name@alias``, ``models:/name/3``, ``models:/m-…`` (a logged model's id),
                 ``runs:/<run id>/<path>``, a version or a logged model.
-            input: Delta table (path or URI), snapshot, or anything that :meth:`Run.use` takes.
+            input: Delta table (path or URI), snapshot, or anything that :meth:`Run.use` takes; with ``tables`` a SELECT
+                in DuckDB's dialect.
             output: path or URI of a Delta table; made if it is not there.
+            tables: of the SELECT: name in it → table, snapshot or data. They are pinned; it can read nothing else.
             version: of the input; default the newest.
             columns: what the model gets, in order; default those of its signature.
             batch_size: rows in memory at a time.
-            mode: ``append``, or ``overwrite`` to replace what the output holds.
+            mode: ``append``; ``overwrite`` to replace what the output holds; or ``merge``: rows take the place of those
+                with the same ``key``.
+            key: columns that identify a row: of ``mode="merge"``, or so that ``incremental`` can apply updates and
+                deletes.
+            incremental: score what is new since this output was scored last, exactly once even if a job is killed: rows
+                that were appended, and with ``key`` those that were updated; those that were deleted leave the output.
+                The output then has each row of the input once, as it is now. Where what is new cannot be known, all
+                rows are scored anew and replace the output. ``kind`` and ``reason`` of the result say which.
+            on_new_model: with ``incremental``, when another model (or version) scored the output last: ``rescore`` all
+                rows, or ``continue`` with those that are new.
             storage_options: of the output; default those of the lake.
             progress: True shows a bar, in terminals and notebooks; a function is called with the number of rows done,
                 after each batch.
 
         Raises:
-            InvalidInput: the input does not fit the model's signature; nothing was written.
+            InvalidInput: the input does not fit the model's signature, the options do not go together, or the output
+                has rows of something else than ``incremental`` finds there; nothing was written.
+            ConcurrentWrite: another writer changed the output meanwhile; nothing was written.
             ModelNotFound, ArtifactNotFound, TableNotFound, VersionNotFound: something named does not exist.
             MissingExtra: ``mlflow`` is not installed.
         """
@@ -426,10 +443,14 @@ class Lake(LakeView):
             model,
             input,
             output,
+            tables=tables,
             version=version,
             columns=columns,
             batch_size=batch_size,
             mode=mode,
+            key=key,
+            incremental=incremental,
+            on_new_model=on_new_model,
             storage_options=storage_options,
             progress=progress,
         )

@@ -251,6 +251,14 @@ def test_models_are_registered_aliased_found_and_score(registered: Path, place: 
     assert (done["rows"], done["model_version"], done["input_version"], done["output_version"]) == (8, 2, 1, 0)
     once = ("score", "models:/double/1", place.source, predictions, "--version", 0, "--mode", "overwrite")
     assert answer("--lake", registered, *once)["rows"] == 4
+    again = ("score", "models:/double/1", place.source, predictions, "--incremental", "--key", "x")
+    newer = answer("--lake", registered, *again)
+    assert (newer["kind"], newer["rows"]) == ("incremental", 4)
+    told = call("--lake", registered, *again)
+    assert (told.returncode, "nothing to score" in told.stdout) == (0, True)
+    chosen = ("score", "models:/double/1", "select * from t where x < 3", predictions.with_name("few"))
+    assert 0 < answer("--lake", registered, *chosen, "--table", f"t={place.source}")["rows"] < 8
+    assert call("--lake", registered, *chosen, "--table", "t").returncode == 1
     assert models("alias", "double", "champion", "--delete") == {"name": "double", "alias": "champion", "version": None}
     assert call("--lake", registered, "models", "show", "double@champion").returncode == 1
 

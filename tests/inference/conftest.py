@@ -12,6 +12,7 @@ from lakelineage.model.ids import new_id
 from lakelineage.registry.models import Models
 from lakelineage.snapshots import use
 from lakelineage.tables import RUNS_HISTORY
+from tests.inference.scored import logged, people
 
 MakeRun = Callable[..., str]
 
@@ -84,3 +85,22 @@ def regressor(features):
     from sklearn.linear_model import LinearRegression
 
     return LinearRegression().fit(features, 2 * features["bmi"] + 3 * features["age"])
+
+
+@pytest.fixture
+def output(tmp_path):
+    return str(tmp_path / "predictions")
+
+
+@pytest.fixture
+def double(engine, make_run):
+    return logged(engine, make_run(trained_on=None), 2)
+
+
+@pytest.fixture
+def source(tmp_path):
+    uri = str(tmp_path / "people")
+    from deltalake import write_deltalake
+
+    write_deltalake(uri, people(range(100)))
+    return uri

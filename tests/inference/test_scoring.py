@@ -14,11 +14,6 @@ from lakelineage.snapshots import pin
 
 
 @pytest.fixture
-def output(tmp_path):
-    return str(tmp_path / "predictions")
-
-
-@pytest.fixture
 def champion(engine, models, make_run, regressor, features):
     """models:/m@champion, made of the patients at version 1."""
     run = make_run()
@@ -275,7 +270,7 @@ def test_columns_say_what_a_model_without_names_gets(engine, make_run, patients,
 
 def test_writing_keeps_pace_with_what_is_predicted(output):
     """The writer takes batches as it writes them: it does not gather the stream first."""
-    from lakelineage.store.output import write_stream
+    from lakelineage.store.output import Target
 
     size, batches = 20_000, 200
     alive = []
@@ -287,7 +282,7 @@ def test_writing_keeps_pace_with_what_is_predicted(output):
             alive.append(pa.total_allocated_bytes())
 
     idle = pa.total_allocated_bytes()
-    write_stream(output, {}, pa.schema([("id", pa.float64())]), stream(), "append")
+    Target(output, {}).write(pa.schema([("id", pa.float64())]), stream(), "append")
     assert len(alive) == batches
     assert max(alive) - idle < 40 * size * 8  # it holds about 20 batches
     assert DeltaTable(output).to_pyarrow_table().num_rows == size * batches

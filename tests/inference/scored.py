@@ -1,0 +1,30 @@
+"""What tables of people are scored to by models that multiply."""
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from lakelineage.inference.models import log_model
+
+
+def logged(engine, run, factor):
+    log_model(engine, run, lambda frame: frame["bmi"] * factor, "model")
+    return f"runs:/{run}/model"
+
+
+def people(ids, bmi=None):
+    ids = list(ids)
+    values = pa.array([i / 10 if bmi is None else bmi for i in ids], pa.float64())
+    return pa.table({"id": pa.array(ids, pa.int64()), "bmi": values})
+
+
+def scores(uri):
+    """id → prediction; every id once."""
+    found = DeltaTable(uri).to_pyarrow_table()
+    ids = found["id"].to_pylist()
+    assert len(set(ids)) == len(ids)
+    return dict(zip(ids, found["prediction"].to_pylist(), strict=True))
+
+
+def expected(uri, factor=2):
+    found = DeltaTable(uri).to_pyarrow_table()
+    return {i: b * factor for i, b in zip(found["id"].to_pylist(), found["bmi"].to_pylist(), strict=True)}

@@ -62,9 +62,7 @@ def numbers(impact: object) -> list[int]:
     return impact.models.column("version").to_pylist()  # type: ignore[attr-defined]
 
 
-def test_models_and_predictions_of_versions_before_a_fix_are_one_call(
-    story: ll.Lake, homes: str, folder: Path
-) -> None:
+def test_models_and_predictions_of_versions_before_a_fix_are_one_call(story: ll.Lake, homes: str, folder: Path) -> None:
     before = story.impact(homes, "< 2")
     assert before.versions == (0, 1)
     assert numbers(before) == [1, 2]

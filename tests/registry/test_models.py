@@ -137,11 +137,15 @@ def test_uris_name_versions_as_in_mlflow(models, make_run):
     assert models.resolve("models:/my model/2").version == 2
     assert models.resolve("models:/my model/latest").version == 12  # the greatest number, not the last text
     assert models.resolve("models:/my model@champion").version == 9
-    for wrong in ("models:/my model", "models:/my model/Production", "models:/", "my model", f"runs:/{run}/model"):
+    for wrong in ("models:/my model", "models:/my model/Somewhere", "models:/", "my model", f"runs:/{run}/model"):
         with pytest.raises(InvalidInput):
             models.resolve(wrong)
-    with pytest.raises(ModelNotFound):
-        models.resolve("models:/my model/13")
+    for nothing in ("models:/my model/13", "models:/my model/Production"):
+        with pytest.raises(ModelNotFound):
+            models.resolve(nothing)
+    for version in (3, 10, 7):
+        models.set_stage("my model", version, "Production")
+    assert models.resolve("models:/my model/production").version == 10  # the newest in the stage, as in MLflow
 
 
 def test_versions_are_found_by_what_their_run_was_trained_on(models, make_run, tmp_path):

@@ -17,9 +17,10 @@ from lakelineage.snapshots import types, vectors
 from lakelineage.snapshots.columns import Column
 from lakelineage.snapshots.places import Pinned, PinnedFile, find
 from lakelineage.snapshots.predicate import Predicate
-from lakelineage.snapshots.stored import StoredFile, without_columns
+from lakelineage.snapshots.stored import StoredFile
 from lakelineage.store import files as store_files
 from lakelineage.store import source
+from lakelineage.store.batches import without_columns
 from lakelineage.store.root import Root
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from lakelineage.snapshots import engines, folders, places, reader, types
 from lakelineage.snapshots import predicate as predicates
 from lakelineage.snapshots.engines import BATCH_ROWS
 from lakelineage.snapshots.folders.verbs import FolderVerbs
-from lakelineage.snapshots.stored import without_columns
 from lakelineage.store import forks
+from lakelineage.store.batches import rebatched
 from lakelineage.store.source import Options, is_local
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class Snapshot(FolderVerbs):
         chosen = self._chosen(columns)
         condition = self._condition(where)
         stream = self._rows(verify).batches(chosen, condition, min(batch_size, BATCH_ROWS))
-        return _rebatched(stream, batch_size)
+        return rebatched(stream, batch_size)
 
     def to_duckdb(
         self,
@@ -323,28 +323,3 @@ def check_columns(columns: Sequence[str], schema: "pa.Schema", *, may_be_none: b
     if not (chosen or may_be_none) or len(set(chosen)) < len(chosen):
         raise InvalidInput(f"columns {list(chosen)} must name at least one column, and none twice")
     return chosen
-
-
-def _rebatched(batches: "Iterator[pa.RecordBatch]", size: int) -> "Iterator[pa.RecordBatch]":
-    import pyarrow as pa
-
-    waiting: list[pa.RecordBatch] = []
-    count = 0
-    for batch in batches:
-        waiting.append(batch)
-        count += batch.num_rows
-        while count >= size:
-            table = pa.Table.from_batches(waiting)
-            yield _joined(table.slice(0, size))
-            count -= size
-            waiting = table.slice(size).to_batches() if table.num_columns else [without_columns(count)]
-    if count:
-        yield _joined(pa.Table.from_batches(waiting))
-
-
-def _joined(table: "pa.Table") -> "pa.RecordBatch":
-    import pyarrow as pa
-
-    if not table.num_columns:
-        return without_columns(table.num_rows)
-    return pa.RecordBatch.from_arrays([pa.concat_arrays(c.chunks) for c in table.columns], schema=table.schema)

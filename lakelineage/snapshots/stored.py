@@ -9,6 +9,7 @@ from lakelineage.errors import InvalidInput, SnapshotLost
 from lakelineage.query import files
 from lakelineage.snapshots.columns import Column
 from lakelineage.snapshots.fit import fit, fits
+from lakelineage.store.batches import without_columns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -212,13 +213,6 @@ class StoredFile:
         missing = (column for column in columns if column.stored is None)
         values = {c.name: self.values[c.name] if c.name in self.values else pa.scalar(None, c.kind) for c in missing}
         return files.File(self.place, self.num_rows, values, self.hidden)
-
-
-def without_columns(num_rows: int) -> "pa.RecordBatch":
-    """Rows that have no columns, but can be counted."""
-    import pyarrow as pa
-
-    return pa.RecordBatch.from_struct_array(pa.array([{}] * num_rows, pa.struct([])))
 
 
 def _tells_time(column: Column) -> bool:

@@ -6,10 +6,12 @@ maps are what is dear. Arrow's own format, mapped and not compressed, gives sing
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from lakelineage.store.batches import rebatched
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,32 +44,10 @@ def write(path: Path, rows: "pa.RecordBatchReader", ids: "pa.ChunkedArray") -> N
     schema = rows.schema.append(pa.field(_BY_ID, pa.int64()))
     written = 0
     with pa.ipc.new_file(str(path), schema) as file:
-        for batch in _batches(rows):
+        for batch in rebatched(rows, _BATCH):
             told = by_id.slice(written, batch.num_rows)
             file.write_batch(pa.RecordBatch.from_arrays([*batch.columns, told], schema=schema))
             written += batch.num_rows
-
-
-def _batches(rows: "pa.RecordBatchReader") -> "Iterator[pa.RecordBatch]":
-    """The same rows, so many in each batch."""
-    import pyarrow as pa
-
-    held: list[pa.RecordBatch] = []
-    count = 0
-    for batch in rows:
-        held.append(batch)
-        count += batch.num_rows
-        while count >= _BATCH:
-            table = pa.Table.from_batches(held)
-            yield _whole(table.slice(0, _BATCH))
-            held, count = table.slice(_BATCH).to_batches(), count - _BATCH
-    if count:
-        yield _whole(pa.Table.from_batches(held))
-
-
-def _whole(table: "pa.Table") -> "pa.RecordBatch":
-    (batch,) = table.combine_chunks().to_batches()
-    return batch
 
 
 class RowFile:

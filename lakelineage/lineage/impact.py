@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from lakelineage.engine import Reads
 
 #: Versions of models whose node a walk reached.
-_MODELS = """
-SELECT v.name, v.version, v.stage, v.aliases, v.run_id, v.created_at,
+_MODELS = f"""
+SELECT v.name, v.version, v.stage, v.aliases, v.made_by AS run_id, v.created_at,
   (SELECT max(s.version) FROM inputs i JOIN snapshots s USING (snapshot_id)
-   WHERE i.run_id = v.run_id AND list_contains($tables, s.table_id)) AS trained_version,
+   WHERE i.run_id = v.made_by AND list_contains($tables, s.table_id)) AS trained_version,
   coalesce(v.registered_model_id, v.name) AS registered_model_id
-FROM model_versions v
+FROM ({find.MADE}) v
 WHERE v.lifecycle_stage = 'active'
-  AND list_contains($reached, {'id': coalesce(v.registered_model_id, v.name), 'version': v.version::VARCHAR})
+  AND list_contains($reached, {{'id': coalesce(v.registered_model_id, v.name), 'version': v.version::VARCHAR}})
   AND ($stage IS NULL OR v.stage = $stage) AND ($alias IS NULL OR list_contains(v.aliases, $alias))
 ORDER BY v.name, v.version
 """

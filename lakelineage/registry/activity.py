@@ -217,15 +217,6 @@ def check(engine: "Engine") -> Chain:
     return Chain(rows.num_rows, head, tuple(_broken(rows.to_pylist())), missing)
 
 
-def verify(engine: "Engine") -> list[Broken]:
-    """Check the whole chain.
-
-    Returns:
-        The rows that break it; empty if nothing was altered.
-    """
-    return _broken(engine.query("select * from activity order by ingested_at, writer, seq", ()).to_pylist())
-
-
 def _broken(rows: list[dict[str, Any]]) -> list[Broken]:
     broken = []
     previous: str | None = None

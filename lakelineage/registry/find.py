@@ -16,7 +16,7 @@ _OF_VERSION = {"name", "version", "created_at", "stage"}
 _OF_RUN = {"run_id", "name", "status", "start_time", "end_time", "user_id", "source", "git_commit", "experiment_id"}
 
 #: Versions, with the run that made their files: as registered, or that of the logged model, or the owner of the files.
-_MADE = """
+MADE = """
     select v.*, coalesce(v.run_id, l.source_run_id, v.owner) as made_by
     from (select *, nullif(regexp_extract(source, '^artifact:([^/]+)', 1), '') as owner from model_versions) v
     left join logged_models l on l.model_id = coalesce(v.model_id, v.owner)
@@ -48,7 +48,7 @@ def compile_find(
     order, order_parameters = _order(order_by)
     text = " and ".join(f"({sql})" for sql, _ in conditions)
     parameters = tuple(value for _, values in conditions for value in values)
-    source = f"({_MADE}) v left join runs r on r.run_id = v.made_by"
+    source = f"({MADE}) v left join runs r on r.run_id = v.made_by"
     return f"select {columns} from {source} where {text} order by {order}{_limit(limit)}", parameters + order_parameters
 
 

@@ -108,7 +108,7 @@ def perform(
     Args:
         engine: the open lake.
         move: what goes where.
-        at: when, µs since 1970 UTC.
+        at: when, µs since 1970 UTC; an alias has no time of its own.
         comment: why.
         guard: who may; asked only if something changes.
         expected: steps that there were when the move was wanted. It is made after exactly these, so that it is made
@@ -127,9 +127,10 @@ def perform(
         return made
     versions = VersionStates(engine.rows(MODEL_VERSIONS_HISTORY), move.model_id)
     _guarded(required_version(versions, name, move.version), move, found.now, guard)
-    if move.stage is not None:
-        tell(engine, name, at)
-    return (_to_stage if move.stage is not None else _to_alias)(engine, move, name, at, comment, guard, expected)
+    if move.stage is None:
+        return _to_alias(engine, move, name, comment, guard, expected)
+    tell(engine, name, at)
+    return _to_stage(engine, move, name, at, comment, guard, expected)
 
 
 def _guarded(state: State, move: Move, now: str | None, guard: Guard | None) -> None:
@@ -173,7 +174,6 @@ def _to_alias(
     engine: "Engine",
     move: Move,
     name: str,
-    at: int,  # noqa: ARG001 - as of stages; an alias has no time of its own
     comment: str | None,
     guard: Guard | None,
     expected: int | None,

@@ -145,7 +145,7 @@ def test_the_record_names_models_that_descend_but_not_the_condition(lake: ll.Lak
     assert record["models"] == ["model:doubler@1"]
     (act,) = lake.sql("select * from activity where action = 'forget'").to_pylist()
     assert (act["comment"], act["to_state"]) == ("17", "rewrite")
-    assert activity.verify(lake._engine) == []
+    assert activity.check(lake._engine).broken == ()
     lake.flush()
     assert not any(b"lovelace of london" in content for content in bytes_of(tmp_path / "lake"))
 

@@ -145,7 +145,7 @@ class Registry(RuleBasedStateMachine):
             assert versions == {number: state for number, state in own["versions"].items() if state is not None}
 
     def teardown(self) -> None:
-        assert activity.verify(self.engine) == []
+        assert activity.check(self.engine).broken == ()
         registered = "select 'model:' || url_encode(registered_model_id) || '@' || version as node from model_versions"
         acts = "select object as node from activity where action = 'register'"
         assert self.nodes(registered) == self.nodes(acts)
@@ -245,7 +245,7 @@ def test_acts_of_the_dead_are_recorded_once_by_whoever_comes_next(engine, models
     assert told[4]["comment"] == "mine"
     models.set_tags("n", {"team": "x"})  # is so already
     assert engine.query("select count(*) as n from activity").to_pylist() == [{"n": 5}]
-    assert activity.verify(engine) == []
+    assert activity.check(engine).broken == ()
 
 
 _TAKE = """

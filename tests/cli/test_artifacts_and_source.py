@@ -150,7 +150,7 @@ def _on_a_terminal(*words: object) -> tuple[int, str]:
             break
         seen += part
     os.close(master)
-    return process.wait(60), seen.decode().replace("\r\n", "\n")
+    return process.wait(120), seen.decode().replace("\r\n", "\n")
 
 
 def test_people_see_a_tree_and_no_binary(kept: Kept) -> None:

@@ -175,7 +175,7 @@ def test_a_reader_that_goes_away_is_no_noise(place: Any) -> None:
         assert process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
-        assert process.wait(60) == 141
+        assert process.wait(120) == 141
         assert process.stderr.read() == ""
 
 
@@ -191,7 +191,7 @@ def test_no_colour_where_nobody_looks_or_nobody_wants_it(place: Any) -> None:
         seen = b""
         while chunk := _read(master):
             seen += chunk
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
         os.close(master)
         return seen
 

@@ -155,7 +155,7 @@ def test_processes_killed_at_random_times_lose_and_double_nothing(
             acks = tmp_path / f"acks-{life}-{number}"
             files.append(acks)
             processes.append(start(WORKER, lake_path, acks, f"w{life}-{number}", durability, 1_000))
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not all(f.exists() and f.stat().st_size for f in files[-3:]):
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -1,7 +1,8 @@
 """What filters say of inputs, experiments and deleted runs, and what is said of filters that cannot be understood."""
 
-import time
-from contextlib import suppress
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,27 @@ from lakelineage.model.changes import Rows
 from lakelineage.tables import RUNS_HISTORY
 from lakelineage.tracking.filter import compile_filter
 from lakelineage.tracking.grammar import DEEPEST, LONGEST
+
+#: A filter of the length that is allowed costs twice as many calls at most.
+CALLS_OF_A_REFUSAL = 600_000
+
+
+@contextmanager
+def at_most(calls: int) -> Iterator[None]:
+    """That no more functions than this, Python's or C's, are called: a measure that no busy machine changes."""
+    seen = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal seen
+        seen += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+    assert seen <= calls
 
 
 def names(lake: lakelineage.Lake, text: str, **options: Any) -> list[str]:
@@ -200,11 +222,9 @@ _PIECES = st.sampled_from(
 @given(st.text(max_size=60) | st.lists(_PIECES, max_size=12).map(" ".join) | st.lists(_PIECES, max_size=9).map("".join))
 @settings(max_examples=400)
 def test_any_text_compiles_or_is_an_invalid_filter(text: str) -> None:
-    started = time.perf_counter()
-    with suppress(InvalidFilter):
+    with suppress(InvalidFilter), at_most(5_000 + 200 * len(text)):
         sql, values = compile_filter(text)
         assert sql.count("?") >= len(values)
-    assert time.perf_counter() - started < 1
 
 
 @given(st.lists(_PIECES, min_size=3, max_size=7).map(" ".join))
@@ -245,10 +265,8 @@ def test_a_filter_as_long_and_as_deep_as_may_be_is_answered(text: str, lake: lak
     ],
 )
 def test_a_filter_that_is_longer_or_deeper_is_refused_at_once(text: str, why: str) -> None:
-    started = time.perf_counter()
-    with pytest.raises(InvalidFilter, match=why):
+    with at_most(CALLS_OF_A_REFUSAL), pytest.raises(InvalidFilter, match=why):
         compile_filter(text)
-    assert time.perf_counter() - started < 1
 
 
 def test_an_order_that_cannot_be_understood_is_shown_with_its_place(lake: lakelineage.Lake) -> None:

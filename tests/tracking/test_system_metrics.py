@@ -32,7 +32,7 @@ MACHINE = {
 def _fresh_sampler() -> Iterator[None]:
     """A thread that ends when the last run does; none is left over between tests."""
     yield
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while sampling_threads() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not sampling_threads()
@@ -43,7 +43,7 @@ def sampling_threads() -> list[threading.Thread]:
 
 
 def wait_for_steps(run: ll.Run, lake: ll.Lake, count: int) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while lake.run(run.id).history("system/disk_usage_megabytes").num_rows < count:
         assert time.monotonic() < deadline, "no samples came"
         time.sleep(0.05)

@@ -86,7 +86,7 @@ def running(command: list[str], folder: Path, health: str, **environment: str) -
         finally:
             process.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
-                process.wait(30)
+                process.wait(120)
             with suppress(ProcessLookupError):  # nothing is left of it
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

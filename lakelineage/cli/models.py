@@ -1,4 +1,4 @@
-"""Commands about registered models: list, register, show, alias, find; model_edit and model_requests have others."""
+"""Commands about registered models: list, register, show, alias, find; the files ``model_…`` have others."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lakelineage.cli import complete, model_edit, model_requests
+from lakelineage.cli import complete, model_checks, model_edit, model_requests
 from lakelineage.cli.output import Output
 from lakelineage.cli.session import JsonOption, LakeOption, RunArgument, Session, UsageError, shared_options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lakelineage.registry import ModelVersion
 
@@ -82,7 +82,10 @@ def show(
         raise UsageError(f"{model!r} names nothing after @; write NAME@ALIAS or NAME@VERSION")
     with session.open() as lake:
         if at:
-            _print_one(session.out, lake.models.get(name, int(which) if which.isdecimal() else which))
+            version = int(which) if which.isdecimal() else which
+            used = {key: f"{each.table_uri}@{each.version}" for key, each in lake.models.inputs(name, version).items()}
+            more = {"inputs": used, "checks": dict(lake.models.standing(name, version))}
+            _print_one(session.out, lake.models.get(name, version), more)
         else:
             _print(session.out, lake.models.versions(name))
 
@@ -126,6 +129,10 @@ def find(
     alias: Annotated[str | None, typer.Option(help="Only versions that it names.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many.", show_default="all")] = None,
     stage: Annotated[str | None, typer.Option(help="Only versions in it, such as Production.")] = None,
+    validated: Annotated[
+        bool | None,
+        typer.Option("--validated/--not-validated", help="Whether they passed all checks.", show_default="both"),
+    ] = None,
 ) -> None:
     """Choose versions by training data, metrics and params.
 
@@ -141,6 +148,7 @@ def find(
             alias=alias,
             limit=limit,
             stage=stage,
+            validated=validated,
         )
         _print(session.out, found)
 
@@ -155,6 +163,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "delete": model_edit.delete,
     "tag": model_edit.tag,
     "stage": model_edit.stage,
+    **model_checks.COMMANDS,
     **model_requests.COMMANDS,
 }
 for _name, _function in _COMMANDS.items():
@@ -176,8 +185,9 @@ def _print(out: Output, found: "Sequence[ModelVersion]") -> None:
 _COLUMNS = ("uri", "aliases", "run_id", "created_at", "stage", "user_id", "description")
 
 
-def _print_one(out: Output, version: "ModelVersion") -> None:
+def _print_one(out: Output, version: "ModelVersion", more: "Mapping[str, Any] | None" = None) -> None:
+    told = _told(version) | dict(more or {})
     if out.as_json:
-        out.json(_told(version))
+        out.json(told)
     else:
-        out.fields(version.uri, ((k, v) for k, v in _told(version).items() if k != "uri" and v not in (None, {}, ())))
+        out.fields(version.uri, ((k, v) for k, v in told.items() if k != "uri" and v not in (None, {}, ())))

@@ -273,6 +273,11 @@ class LoadedModel:
         schema = self._signature()
         return tuple(schema.input_names()) if schema is not None and schema.has_input_names() else None
 
+    @property
+    def has_outputs(self) -> bool:
+        """Whether the signature says what the model gives."""
+        return self._model.metadata.get_output_schema() is not None  # type: ignore[no-untyped-call]
+
     def _signature(self) -> Any:
         return self._model.metadata.get_input_schema()  # type: ignore[no-untyped-call]
 
@@ -289,7 +294,7 @@ class LoadedModel:
             if column.name in schema.names:
                 found += self._type_problem(column, schema.field(column.name).type)
             elif column.required:
-                found.append(f"column {column.name!r} ({column.type}) is missing")
+                found.append(f"column {column.name!r} ({_spoken(column.type)}) is missing")
         return found
 
     def _type_problem(self, column: Any, kind: "pa.DataType") -> list[str]:
@@ -297,7 +302,7 @@ class LoadedModel:
         try:
             _mlflow("mlflow.models").validate_schema(_probe(column.name, kind), schema_class([column]))
         except _mlflow("mlflow.exceptions").MlflowException:
-            return [f"column {column.name!r} is {kind} where the model wants {column.type}"]
+            return [f"column {column.name!r} is {kind} where the model wants {_spoken(column.type)}"]
         return []
 
     def predict(self, data: "pd.DataFrame") -> Any:
@@ -314,6 +319,11 @@ class LoadedModel:
     def __call__(self, data: "pd.DataFrame") -> Any:
         """The same as ``predict``."""
         return self.predict(data)
+
+
+def _spoken(kind: Any) -> str:
+    """A type of a signature as people write it: ``double``; others than plain ones by mlflow's own words."""
+    return str(getattr(kind, "name", kind))
 
 
 def _probe(name: str, kind: "pa.DataType") -> "pd.DataFrame":
@@ -343,6 +353,11 @@ def load(folder: Path, keep: object = None) -> LoadedModel:
             f"the model needs the module {error.name!r}; install it (its requirements.txt lists what it was made "
             "with), or put the code that defines it on PYTHONPATH"
         ) from error
+
+
+def example(folder: Path) -> Any:
+    """The input example that a model was logged with, as a frame or array; None if there was none."""
+    return _mlflow("mlflow.models").Model.load(str(folder)).load_input_example(str(folder))
 
 
 def fetch(uri: str, target: Path) -> Path:

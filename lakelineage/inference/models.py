@@ -3,6 +3,7 @@
 import hashlib
 import re
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -225,9 +226,23 @@ def load_model(engine: "Engine", uri: Any) -> LoadedModel:
 
 def load_located(engine: "Engine", place: Located) -> LoadedModel:
     """Load a model that was found already."""
+    folder, keep = materialized(engine, place)
+    return mlflow_models.load(folder, keep)
+
+
+def materialized(engine: "Engine", place: Located) -> tuple[Path, AbstractContextManager[Any]]:
+    """The files of a model in a local folder, as they were logged.
+
+    Returns:
+        The folder, and what has to live as long as the folder is wanted.
+
+    Raises:
+        ArtifactNotFound: there are none.
+        LakeDamaged: a file is gone or is not what was logged.
+    """
     if place.uri is not None:  # nothing tells whether it is what was registered
         keep = tempfile.TemporaryDirectory(prefix="lakelineage-")
-        return mlflow_models.load(mlflow_models.fetch(place.uri, Path(keep.name)), keep)
+        return mlflow_models.fetch(place.uri, Path(keep.name)), keep
     logged = _logged_files(engine, place)
     if not logged:
         raise ArtifactNotFound(
@@ -238,13 +253,13 @@ def load_located(engine: "Engine", place: Located) -> LoadedModel:
     if engine.root.local is not None:
         folder = engine.root.local / place.folder
         _require_as_logged(folder, logged)
-        return mlflow_models.load(folder)
+        return folder, nullcontext()
     keep = tempfile.TemporaryDirectory(prefix="lakelineage-")
     folder = Path(keep.name)
     for name in logged:
         _download(engine, f"{place.folder}/{name}", folder / name)
     _require_as_logged(folder, logged)
-    return mlflow_models.load(folder, keep)
+    return folder, keep
 
 
 def _logged_files(engine: "Engine", place: Located) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Format 5: rules and requests of registered models are new tables.
+"""Format 5: rules, requests and checks of registered models are new tables.
 
 Nothing of the older tables changes. The format has a number of its own because code of format 4 would move versions
 against the rules.

@@ -1,10 +1,10 @@
 """What was done to registered models, as the histories tell it: each act is the difference of two states."""
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lakelineage.model import nodes
 from lakelineage.model.changes import Stamp
@@ -14,10 +14,13 @@ from lakelineage.registry.activity import Act, act_of
 from lakelineage.registry.states import State, model_ids
 from lakelineage.tables import (
     ALIASES_HISTORY,
+    MODEL_CHECK_RESULTS,
+    MODEL_CHECKS_HISTORY,
     MODEL_REQUESTS_HISTORY,
     MODEL_RULES_HISTORY,
     MODEL_VERSIONS_HISTORY,
     REGISTERED_MODELS_HISTORY,
+    Table,
 )
 
 if TYPE_CHECKING:
@@ -28,13 +31,6 @@ if TYPE_CHECKING:
 #: Characters of a description or of a tag's value that an act repeats; the history has all of it.
 _MOST_TEXT = 500
 _UNKNOWN = "unknown"
-_HISTORIES = (
-    REGISTERED_MODELS_HISTORY,
-    MODEL_VERSIONS_HISTORY,
-    ALIASES_HISTORY,
-    MODEL_RULES_HISTORY,
-    MODEL_REQUESTS_HISTORY,
-)
 #: Status that an answer gives a request → what was done; an approval may leave it open.
 _ANSWERS = {
     "open": "approve",
@@ -85,15 +81,15 @@ class Ledger:
 
     def read_histories(self, engine: "Engine") -> bool:
         """Take in what is new in the histories; says whether they are what was read before, and more."""
-        tables = [(table.name, engine.rows(table)) for table in _HISTORIES]
-        if any(rows.num_rows < self._read[name] for name, rows in tables):
+        histories = [(history, engine.rows(history.table)) for history in _HISTORIES]
+        if any(rows.num_rows < self._read[history.table.name] for history, rows in histories):
             return False
-        for name, rows in tables:
-            new = rows.slice(self._read[name])
+        for history, rows in histories:
+            new = rows.slice(self._read[history.table.name])
             for model_id, state in zip(model_ids(new), new.to_pylist(), strict=True):
-                for known in self._acts(name, model_id, state):
+                for known in self._acts(history, model_id, state):
                     self._take(known)
-            self._read[name] = rows.num_rows
+            self._read[history.table.name] = rows.num_rows
         return True
 
     def read_activity(self, rows: "pa.Table") -> bool:
@@ -122,25 +118,12 @@ class Ledger:
         else:
             self._open[key].append(known)
 
-    def _acts(self, table: str, model_id: str, state: State) -> Iterator[Known]:
+    def _acts(self, history: "_History", model_id: str, state: State) -> Iterator[Known]:
         """The acts between a state and the one before it."""
-        own: tuple[str, ...] = (table, model_id)
-        if table == MODEL_VERSIONS_HISTORY.name:
-            own += (str(state["version"]),)
-        elif table == ALIASES_HISTORY.name:
-            own += (state["alias"],)
-        elif table == MODEL_REQUESTS_HISTORY.name:
-            own += (str(state["request_id"]),)
+        own = (history.table.name, model_id, *(str(state[name]) for name in history.of))
         before, self._states[own] = self._states.get(own), state
         at = (state["ingested_at"] - _EPOCH) // timedelta(microseconds=1)
-        told = {
-            REGISTERED_MODELS_HISTORY.name: _of_model,
-            MODEL_VERSIONS_HISTORY.name: _of_version,
-            ALIASES_HISTORY.name: _of_alias,
-            MODEL_RULES_HISTORY.name: _of_rules,
-            MODEL_REQUESTS_HISTORY.name: _of_request,
-        }[table](model_id, before, state)
-        for act in told:
+        for act in history.acts(model_id, before, state):
             yield Known(replace(act, acted_at=at), (at, state["writer"], state["seq"]), state)
 
 
@@ -202,6 +185,26 @@ def _asked(state: State) -> str:
     )
 
 
+def _of_check(model_id: str, before: State | None, after: State) -> Iterator[Act]:
+    old, new = (None if state is None else _definition(state) for state in (before, after))
+    action = "remove_check" if after["definition"] is None else "set_check"
+    yield Act(after["user_id"] or _UNKNOWN, action, str(nodes.model(model_id)), old, new)
+
+
+def _definition(state: State) -> str | None:
+    told = state["definition"]
+    return None if told is None else _short(f"{state['check_name']}: {told}")
+
+
+def _of_result(model_id: str, before: State | None, after: State) -> Iterator[Act]:
+    old, new = (None if state is None else _found(state) for state in (before, after))
+    yield Act(after["user_id"] or _UNKNOWN, "check", str(nodes.model(model_id, after["version"])), old, new)
+
+
+def _found(state: State) -> str | None:
+    return _short(f"{state['check_name']}: {state['result']}, {state['detail']}")
+
+
 def _described(node: str, before: State, after: State) -> Iterator[Act]:
     """Changes of the description and of tags."""
     if after["description"] != before["description"]:
@@ -215,3 +218,22 @@ def _described(node: str, before: State, after: State) -> Iterator[Act]:
 
 def _short(text: str | None) -> str | None:
     return text if text is None or len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}…"
+
+
+class _History(NamedTuple):
+    """A history: what, besides the model, its rows are states of, and which acts lie between two of them."""
+
+    table: Table
+    of: tuple[str, ...]
+    acts: Callable[[str, State | None, State], Iterator[Act]]
+
+
+_HISTORIES = (
+    _History(REGISTERED_MODELS_HISTORY, (), _of_model),
+    _History(MODEL_VERSIONS_HISTORY, ("version",), _of_version),
+    _History(ALIASES_HISTORY, ("alias",), _of_alias),
+    _History(MODEL_RULES_HISTORY, (), _of_rules),
+    _History(MODEL_REQUESTS_HISTORY, ("request_id",), _of_request),
+    _History(MODEL_CHECKS_HISTORY, ("check_name",), _of_check),
+    _History(MODEL_CHECK_RESULTS, ("version", "check_name"), _of_result),
+)

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import InvalidInput
-from lakelineage.registry import activity, checks, requests
+from lakelineage.registry import activity, requests
 from lakelineage.registry.activity import Chain
+from lakelineage.registry.checks import Checks
 from lakelineage.registry.models import Models
 from lakelineage.registry.requests import Request
 from lakelineage.registry.values import ModelVersion
@@ -26,6 +27,7 @@ WHERE i.run_id = ? ORDER BY i.context, i.name, s.version
 """
 _ENVIRONMENT = "SELECT python, platform, packages FROM environments WHERE environment_id = ? LIMIT 1"
 _ACTS = ("acted_at", "actor", "action", "from_state", "to_state", "comment")
+_RESULT = ("kind", "detail", "snapshot_id", "compared_with", "checked_at", "user_id", "definition")
 _REQUESTS = ("id", "target", "status", "requested_by", "requested_at", "comment", "approved_by", "updated_by", "answer")
 
 
@@ -39,7 +41,7 @@ class Audit:
         code: what it ran: file, revision, and ``diff``, the patch of what was not committed; None without a run.
         environment: Python, platform and packages; None if they were not captured.
         data: each use of a table by the run: name, context, table, version, snapshot, rows.
-        checks: each check of the version and its result.
+        checks: each check: how the version stands to it (as ``lake.models.standing``), and its last result.
         requests: all that were made about it, with who approved.
         acts: what was done to it, and to aliases that came to it or left it, oldest first.
         predictions: tables that it wrote: node and label.
@@ -51,7 +53,7 @@ class Audit:
     code: Row | None
     environment: Row | None
     data: tuple[Row, ...]
-    checks: Mapping[str, str]
+    checks: tuple[Row, ...]
     requests: tuple[Request, ...]
     acts: tuple[Row, ...]
     predictions: tuple[Row, ...]
@@ -83,7 +85,7 @@ class Audit:
         yield "Code", [{key: value for key, value in (self.code or {}).items() if key != "diff"}] if self.code else []
         yield "Environment", [self.environment] if self.environment else []
         yield "Data", [*self.data]
-        yield "Checks", [{"check": name, "result": result} for name, result in self.checks.items()]
+        yield "Checks", [*self.checks]
         yield "Requests and approvals", [{key: _asked(each)[key] for key in _REQUESTS} for each in self.requests]
         yield "Predictions", [*self.predictions]
         yield "Activity", [{key: act[key] for key in _ACTS} for act in self.acts]
@@ -163,7 +165,7 @@ def audit(engine: "Engine", model: str) -> Audit:
         code=code,
         environment={key: _plain(value) for key, value in found[0].items()} if found else None,
         data=tuple(engine.query(_DATA, [version.run_id]).to_pylist()) if row else (),
-        checks=checks.results(version.tags),
+        checks=tuple(_checks(Checks(engine, own), version)),
         requests=tuple(each for each in requests.listed(engine, own, None) if each.version == version.version),
         acts=tuple(activity.acts_on(engine, own, version.version).to_pylist()),
         predictions=tuple(
@@ -171,6 +173,13 @@ def audit(engine: "Engine", model: str) -> Audit:
         ),
         record=activity.check(engine),
     )
+
+
+def _checks(known: Checks, version: ModelVersion) -> Iterator[Row]:
+    newest = known.newest(version.version)
+    for check, stands in known.standing(version.version, version.tags).items():
+        last = newest.get(check)
+        yield {"check": check, "standing": stands} | {key: last and getattr(last, key) for key in _RESULT}
 
 
 def _plain(value: Any) -> Any:

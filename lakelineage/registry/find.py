@@ -72,12 +72,19 @@ def compile_known(trained_on: Any) -> Piece:
     return f"select 1 from snapshots s where {sql} limit 1", values
 
 
-def _limit(limit: int | None) -> str:
-    if limit is None:
-        return ""
-    if validate.step(limit) < 0:
+def checked_limit(limit: int | None) -> int | None:
+    """A number of rows.
+
+    Raises:
+        InvalidInput: it is below 0.
+    """
+    if limit is not None and validate.step(limit) < 0:
         raise InvalidInput(f"limit must be 0 or more, not {limit}")
-    return f" limit {validate.step(limit)}"
+    return limit
+
+
+def _limit(limit: int | None) -> str:
+    return "" if checked_limit(limit) is None else f" limit {limit}"
 
 
 def _trained_on(trained_on: Any, version: int | str | None) -> Piece:

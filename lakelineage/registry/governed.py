@@ -1,11 +1,13 @@
 """Requests, approvals and rules of registered models, as their users call them."""
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import InvalidInput
 from lakelineage.model import validate
 from lakelineage.registry import activity, requests, rules, upkeep, write
+from lakelineage.registry.checks import CheckResult, Checks
 from lakelineage.registry.moves import Move
 from lakelineage.registry.names import alias_name
 from lakelineage.registry.requests import Request
@@ -18,10 +20,12 @@ if TYPE_CHECKING:
     from lakelineage.engine import Engine
     from lakelineage.registry.activity import Chain
     from lakelineage.registry.upkeep import Retired
+    from lakelineage.registry.values import ModelVersion
+    from lakelineage.validation import Check, Validation
 
 
-class Governed:
-    """What is asked, answered and recorded about registered models.
+class Governed(ABC):
+    """What is asked, answered, checked and recorded about registered models.
 
     Args:
         engine: the open lake.
@@ -29,6 +33,10 @@ class Governed:
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
+
+    @abstractmethod
+    def get(self, name: str, version: int | str) -> "ModelVersion":
+        """A version, by number or by alias."""
 
     def rules(self, name: str) -> Rules:
         """The rules of a model; about no stage and no alias if nobody set any.
@@ -63,7 +71,8 @@ class Governed:
             approvers: who may approve; ``[]``: everybody. At first everybody.
             approvals: how many different people must approve; at first 1.
             requester_may_approve: whether who asks may approve too; at first not.
-            checks: named checks that the version must have passed: its tag ``check.<name>`` is ``passed``.
+            checks: named checks that the version must have passed, as ``set_checks`` defines them; of a check that is
+                not defined in the lake, the version's tag ``check.<name>`` tells by ``passed``.
             direct: whether a version may also come in without a request, by ``set_stage`` and ``set_alias`` (its
                 checks must have passed all the same); at first not.
             comment: why; kept in the activity log.
@@ -166,6 +175,90 @@ class Governed:
             NotAllowed: somebody else asked.
         """
         return requests.cancel(self._engine, _number(request), said(comment))
+
+    def checks(self, name: str) -> "Mapping[str, Check]":
+        """The checks that are defined for a model, by name.
+
+        Raises:
+            ModelNotFound: no model has this name.
+        """
+        from lakelineage.validation import run
+
+        return run.defined(self._engine, known_name(name))
+
+    def set_checks(
+        self, name: str, checks: "Mapping[str, Check | Mapping[str, Any] | None]", *, comment: str | None = None
+    ) -> "Mapping[str, Check]":
+        """Say what versions of a model have to pass. Checks that are not named stay as they are.
+
+        Data that a check looks at is pinned by this call. A check that is defined anew has to be passed anew.
+
+        Args:
+            name: registered model.
+            checks: name → a value of :mod:`lakelineage.validation`, or its fields with its ``kind``; None takes the
+                check off.
+            comment: why; kept in the activity log.
+
+        Returns:
+            All checks that the model has now, by name.
+
+        Raises:
+            ModelNotFound: no model has this name.
+            TableNotFound, VersionNotFound: there are no such data.
+            InvalidInput: a check that cannot be, or one to be taken off that there is not.
+        """
+        from lakelineage.validation import run
+
+        return run.set_checks(self._engine, known_name(name), checks, said(comment))
+
+    def validate(
+        self, name: str, version: int | str, *, checks: Sequence[str] | None = None, comment: str | None = None
+    ) -> "Validation":
+        """Run checks on a version, and record what they find.
+
+        Each result becomes a row of ``model_check_results``, and a tag ``check.<name>`` of the version. A version that
+        fails a check which says so is archived, if the rules let it.
+
+        Args:
+            name: registered model.
+            version: number or alias.
+            checks: names of the checks; all that the model has, if not given.
+            comment: why; kept with the results and in the activity log.
+
+        Raises:
+            ModelNotFound: there is no such version.
+            InvalidInput: the model has no such check, or none at all.
+        """
+        from lakelineage.validation import run
+
+        return run.validate(self._engine, self.get(name, version), checks, said(comment))
+
+    def check_results(self, name: str, version: int | None = None) -> "list[CheckResult]":
+        """What checks found, oldest first.
+
+        Args:
+            name: registered model.
+            version: of this version only.
+
+        Raises:
+            ModelNotFound: no model has this name.
+        """
+        found = Checks(self._engine, write.model_id(self._engine, known_name(name)))
+        return list(found.results(None if version is None else validate.step(version)))
+
+    def standing(self, name: str, version: int | str) -> Mapping[str, str]:
+        """How a version stands to each check, by name.
+
+        Returns:
+            "passed", "failed", "error" (it could not be found out), "missing" (it was not run), or "outdated" (the
+            check was defined anew since, or the version that it was compared with is not the one any more). Of checks
+            that are not defined in the lake, what the tag ``check.<name>`` says.
+
+        Raises:
+            ModelNotFound: there is no such version.
+        """
+        found = self.get(name, version)
+        return Checks(self._engine, found.registered_model_id).standing(found.version, found.tags)
 
     def activity(self, name: str | None = None, version: int | None = None) -> "pa.Table":
         """What was done to a model, or to one of its versions: who, when, from, to, comment; oldest first.

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import InvalidInput, ModelNotFound, SnapshotNotFound
 from lakelineage.model import validate
 from lakelineage.model.clock import wall_clock
 from lakelineage.registry import direct, sources, write
+from lakelineage.registry.checks import Checks
 from lakelineage.registry.governed import Governed, known_name, said
 from lakelineage.registry.names import ModelUri, alias_name, model_name, parse_uri
 from lakelineage.registry.states import State
@@ -22,6 +23,9 @@ from lakelineage.registry.values import (
     new_version,
     versions_of,
 )
+
+if TYPE_CHECKING:
+    from lakelineage.snapshots import Snapshot
 
 
 class Models(Governed):
@@ -225,6 +229,22 @@ class Models(Governed):
             self.model(name)
         return found
 
+    def inputs(self, name: str, version: int | str) -> "Mapping[str, Snapshot]":
+        """The data that the run of a version used: name → pinned snapshot, in the order of use.
+
+        Args:
+            name: registered model.
+            version: number or alias.
+
+        Raises:
+            ModelNotFound: there is no such version.
+        """
+        from lakelineage.snapshots import inputs_of
+
+        found = self.get(name, version)
+        made_by = found.run_id or (sources.maker(self._engine, found.files) if found.files else None)
+        return inputs_of(self._engine, made_by or "")
+
     def list(self) -> list[ModelVersion]:
         """The newest version of each registered model, by name."""
         newest: dict[str, ModelVersion] = {each.name: each for each in self._select("true", ())}
@@ -283,6 +303,7 @@ class Models(Governed):
         alias: str | None = None,
         limit: int | None = None,
         stage: str | None = None,
+        validated: bool | None = None,
     ) -> "list_[ModelVersion]":
         """Versions chosen by what they were trained on and by how their runs went.
 
@@ -295,6 +316,8 @@ class Models(Governed):
             alias: only the versions that it names.
             limit: at most so many.
             stage: only versions in it: "None", "Staging", "Production" or "Archived".
+            validated: True: only versions that have passed all checks of their model as these are now (of a model
+                without: all that their tags ``check.…`` tell of, at least one); False: only the others.
 
         Raises:
             InvalidInput, InvalidFilter: something above cannot be understood.
@@ -302,14 +325,18 @@ class Models(Governed):
         """
         from lakelineage.registry import find
 
-        sql, parameters = find.compile_find(VERSION_COLUMNS, trained_on, version, where, order_by, alias, stage, limit)
-        found = versions_of(self._engine.query(sql, parameters))
+        chosen = (trained_on, version, where, order_by, alias, stage, limit if validated is None else None)
+        found = versions_of(self._engine.query(*find.compile_find(VERSION_COLUMNS, *chosen)))
         if not found and trained_on is not None and not self._engine.query(*find.compile_known(trained_on)).num_rows:
             raise SnapshotNotFound(
                 f"no run ever used, and nobody pinned, {trained_on!r}; `lakelineage snapshot` lists what was. "
                 "A relative path is taken from the working directory"
             )
-        return found
+        return found if validated is None else self._validated(found, validated)[: find.checked_limit(limit)]
+
+    def _validated(self, versions: "list_[ModelVersion]", wanted: bool) -> "list_[ModelVersion]":
+        own = {each: Checks(self._engine, each) for each in {version.registered_model_id for version in versions}}
+        return [v for v in versions if own[v.registered_model_id].validated(v.version, v.tags) is wanted]
 
 
 #: ``list`` inside the class is the method.

@@ -231,7 +231,7 @@ def approve(engine: "Engine", number: int, comment: str | None) -> Request:
         _require_approver(held, state, user, "approve")
         found = moves.place(engine, move)
         assert found.state is not None, "an outdated request was closed before"
-        rules.require_checks(held, name, move, found.state)
+        rules.require_checks(engine, held, name, move, found.state)
         by = [*(state["approved_by"] or ()), user]
         counted = [each for each in by if not held.approvers or each in held.approvers]
         return {"approved_by": by, "status": "approved" if len(counted) >= held.approvals else "open"}

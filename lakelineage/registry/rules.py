@@ -183,7 +183,7 @@ def guard(engine: "Engine", name: str, move: Move) -> Guard:
                 f"`lakelineage models request {name}@{move.version} {_option(move)}` "
                 f"(in Python lake.models.request({name!r}, {move.version}, {_argument(move)}))"
             )
-        require_checks(rules, name, move, state)
+        require_checks(engine, rules, name, move, state)
 
     return require
 
@@ -196,15 +196,27 @@ def _argument(move: Move) -> str:
     return f"stage={move.stage!r}" if move.alias is None else f"alias={move.alias!r}"
 
 
-def require_checks(rules: Rules, name: str, move: Move, state: State) -> None:
+def require_checks(engine: "Engine", rules: Rules, name: str, move: Move, state: State) -> None:
     """Refuse a version that has not passed the checks that rules want.
 
     Raises:
         ChecksNotPassed: it lacks some.
     """
-    lacking = [check for check in rules.checks if check not in checks.passed(state)]
+    if not rules.checks:
+        return
+    known = checks.Checks(engine, move.model_id)
+    told = known.standing(move.version, dict(state["tags"] or ()))
+    lacking = [check for check in rules.checks if told.get(check) != checks.PASSED]
     if lacking:
+        first = lacking[0]
+        remedy = (
+            f"`lakelineage models validate {name}@{move.version}` runs it"
+            if first in known.definitions
+            else f"the tag {checks.TAG}{first}={checks.PASSED} tells that one passed which is not defined in the lake"
+        )
+        last = known.newest(move.version).get(first)
+        found = f" ({last.detail})" if last is not None else ""
         raise ChecksNotPassed(
             f"by the rules of model {name!r}, version {move.version} must have passed the checks {', '.join(lacking)} "
-            f"before it comes to {move}; the tag {checks.TAG}{lacking[0]}={checks.PASSED} tells that one passed"
+            f"before it comes to {move}; {first} is {told.get(first, checks.MISSING)}{found}; {remedy}"
         )

@@ -1,6 +1,7 @@
 """The Delta tables of a lake, each declared once: columns, types, nullability and meaning."""
 
 from lakelineage.tables.approvals import MODEL_REQUESTS_HISTORY, MODEL_RULES_HISTORY
+from lakelineage.tables.checks import MODEL_CHECK_RESULTS, MODEL_CHECKS_HISTORY
 from lakelineage.tables.current import EXPERIMENTS, LOGGED_MODELS, MODEL_VERSIONS, REGISTERED_MODELS, RUN_COLUMNS, RUNS
 from lakelineage.tables.declare import Column, Table
 from lakelineage.tables.facts import (
@@ -53,6 +54,8 @@ FACTS: tuple[Table, ...] = (
     ALIASES_HISTORY,
     MODEL_RULES_HISTORY,
     MODEL_REQUESTS_HISTORY,
+    MODEL_CHECKS_HISTORY,
+    MODEL_CHECK_RESULTS,
     RUNS_HISTORY,
 )
 
@@ -80,6 +83,8 @@ __all__ = [
     "LOGGED_MODEL_PARAMS",
     "LOGGED_MODEL_TAGS_HISTORY",
     "METRICS",
+    "MODEL_CHECKS_HISTORY",
+    "MODEL_CHECK_RESULTS",
     "MODEL_REQUESTS_HISTORY",
     "MODEL_RULES_HISTORY",
     "MODEL_VERSIONS",

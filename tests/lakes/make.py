@@ -4,8 +4,9 @@ Writes ``tests/lakes/format-<n>/lake.tar.xz`` and ``expected.json`` for the form
 once, with the last code of a format, and never again: what it wrote is read by the tests for ever.
 
 The lake holds a bit of everything: published, compacted and checkpointed tables, rows that were committed later, rows
-of a process that was killed between two commits, pins whose sources are gone, a registered model with rules and
-requests. One file keeps git from changing times and line ends. Nothing in it tells of the machine that it was made on.
+of a process that was killed between two commits, pins whose sources are gone, a registered model with rules, requests
+and checks. One file keeps git from changing times and line ends. Nothing in it tells of the machine that it was made
+on.
 """
 
 import json
@@ -40,6 +41,7 @@ def early(lake_path: Path) -> None:
     from deltalake import DeltaTable, write_deltalake
 
     import lakelineage as ll
+    from lakelineage.validation import Documentation, Metric
 
     source, csv = lake_path.parent / "points", lake_path.parent / "people.csv"
     write_deltalake(str(source), pa.table({"x": [1.0, 2.0, 3.0], "label": ["a", None, "ü"]}), partition_by=["label"])
@@ -70,6 +72,8 @@ def early(lake_path: Path) -> None:
         lake.models.set_rules("doubler", stages=["Production"], requester_may_approve=True, comment="four eyes")
         lake.models.approve(lake.models.request("doubler", 2, stage="Production", comment="please"), comment="fine")
         lake.models.request("doubler", 1, alias="old", comment="open")
+        lake.models.set_checks("doubler", {"low": Metric(key="loss", max=0.5), "told": Documentation(length=99)})
+        lake.models.validate("doubler", 2, comment="first look")
         lake.snapshot(source, version=1, protection="archived", until="2999-12-31")
         with lake.start_run("second", name="looked") as run:
             run.use(images, name="images", protection="archived")

@@ -42,7 +42,7 @@ def test_an_audit_walks_from_a_version_to_all_that_is_behind_it(audited, tmp_pat
     ]
     assert found.environment is not None
     assert "deltalake" in found.environment["packages"]
-    assert found.checks == {"slice": "passed"}
+    assert [(each["check"], each["standing"]) for each in found.checks] == [("slice", "passed")]
     assert [(r.requested_by, r.approved_by, r.status) for r in found.requests] == [("ada", ("ada",), "applied")]
     assert [act["action"] for act in found.acts] == ["register", "request", "approve", "set_alias"]
     assert [row["label"].partition("@")[0] for row in found.predictions] == [str(tmp_path / "out")]

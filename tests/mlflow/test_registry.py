@@ -195,3 +195,20 @@ def test_rules_of_a_model_hold_for_mlflow_too(store, lake, trained):
     assert store.get_model_version("m", 1).current_stage == "Production"
     assert store.transition_model_version_stage("m", 1, "Archived", False).current_stage == "Archived"
     store.delete_registered_model_alias("m", "champion")
+
+
+def test_checks_of_a_model_hold_for_mlflow_too_and_are_its_tags(store, lake, trained):
+    store.create_registered_model("m")
+    store.create_model_version("m", f"runs:/{trained.id}/model")
+    lake.models.set_checks("m", {"documented": {"kind": "documentation"}})
+    lake.models.set_rules("m", stages=["Production"], direct=True, checks=["documented"])
+    for validated in (False, True):
+        with pytest.raises(MlflowException, match="documented is") as refused:
+            store.transition_model_version_stage("m", 1, "Production", False)
+        assert refused.value.error_code == "INVALID_STATE"
+        if not validated:
+            assert not lake.models.validate("m", 1).ok
+    assert store.get_model_version("m", 1).tags["check.documented"] == "failed"
+    store.update_model_version("m", 1, "what it is")
+    assert lake.models.validate("m", 1).ok
+    assert store.transition_model_version_stage("m", 1, "Production", False).current_stage == "Production"

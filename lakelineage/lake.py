@@ -477,6 +477,20 @@ class Lake(LakeView):
         """
         self._engine.flush()
 
+    def publish(self) -> int:
+        """Bring ``runs`` and the other current tables up to all that is known, for engines that read them as they are.
+
+        While a process logs, it does so by itself about once a minute.
+
+        Returns:
+            How many runs were published anew.
+
+        Raises:
+            ConcurrentWrite: other processes published all the while; trying again is safe.
+        """
+        self._engine.flush()
+        return self._maintenance.publish()
+
     def maintain(self) -> Maintained:
         """Compact, publish and vacuum the lake's own tables now, rather than when they need it.
 

@@ -29,6 +29,8 @@ _VACUUM_HOURS = 3
 #: Seconds between vacuums, and between publishes, of one process.
 _VACUUM_EVERY = 3600.0
 _PUBLISH_EVERY = 60.0
+#: So many times a publish that was asked for is tried when other processes get in the way.
+_PUBLISH_ATTEMPTS = 8
 #: A process that ends publishes what it logged if nobody has for so many seconds.
 _PUBLISH_AT_CLOSE = 5.0
 
@@ -85,6 +87,28 @@ class Maintenance:
             self._leased([*FACTS, *CURRENT] if vacuum else crowded, publish, vacuum)
         except LakelineageError as error:  # what was drained is committed; only the upkeep has to wait
             _log.warning("maintenance failed and will be tried again: %s", error)
+
+    def publish(self) -> int:
+        """Publish now, and wait for others who are at it.
+
+        Returns:
+            How many runs were published anew.
+
+        Raises:
+            ConcurrentWrite: others were at it all the while; trying again is safe.
+        """
+        from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_random_exponential
+
+        retries = Retrying(
+            retry=retry_if_result(lambda done: done is None),
+            stop=stop_after_attempt(_PUBLISH_ATTEMPTS),
+            wait=wait_random_exponential(0.1, 5),
+            retry_error_callback=lambda _: None,
+        )
+        done: Maintained | None = retries(self._leased, [], publish=True, vacuum=False, timeout=60.0)
+        if done is None:
+            raise ConcurrentWrite("other processes are publishing the lake all the while; try again")
+        return done.published
 
     def run(self) -> Maintained:
         """Do all of it now, and look for files that writers left which died before their commit.

@@ -285,6 +285,13 @@ class DeltaStore:
         entry = self._root.local / "tables" / table.name / "_delta_log" / f"{newest:020d}.json"
         return time.time() - entry.stat().st_mtime
 
+    def columns(self, table: Table) -> tuple[str, ...] | None:
+        """Names of the columns that a table has on disk: it may be of an older format. None if there is no table."""
+        handle = self._handle(table)
+        with handle.lock:
+            delta = handle.refreshed()
+            return None if delta is None else tuple(field.name for field in delta.schema().fields)
+
     def snapshot(self, table: Table, writers: Iterable[str] = ()) -> TableSnapshot:
         """The newest version of a table.
 

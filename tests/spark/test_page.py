@@ -1,0 +1,34 @@
+"""The page about Spark does what it says; its session is the one of the tests."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.docs.samples import blocks
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "spark.md"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # pyspark's own imports
+    pytest.mark.filterwarnings("ignore::FutureWarning"),  # pyspark on pandas 3
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # sockets that pyspark leaves to its end
+]
+
+
+def test_the_page_runs_from_top_to_bottom(
+    spark: "SparkSession", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"spark": spark}
+    samples = [block for block in blocks(PAGE) if block.language == "py"]
+    assert len(samples) == 2
+    for block in samples:
+        exec(compile("\n" * (block.line - 1) + block.code, str(PAGE), "exec"), namespace)
+    namespace["lake"].close()
+    assert os.listdir(tmp_path) == ["lake"]

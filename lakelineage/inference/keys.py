@@ -124,7 +124,9 @@ def _require_own(work: "Workspace", source: "Source", key: Sequence[str]) -> Non
         )
 
 
-def _note(work: "Workspace", table: str, source: "Source", key: Sequence[str], keys: "Iterable[pa.RecordBatch]") -> None:
+def _note(
+    work: "Workspace", table: str, source: "Source", key: Sequence[str], keys: "Iterable[pa.RecordBatch]"
+) -> None:
     import pyarrow as pa
 
     kinds = _subset(source.schema, key)

@@ -1,7 +1,8 @@
 """Named steps where a test may end the process, to prove that a crash there loses and doubles nothing.
 
 A test starts a process with ``LAKELINEAGE_FAULT=<step>[:<n>]``; that process kills itself (SIGKILL) at the n-th
-time it reaches the step. Without the variable, :func:`reach` does nothing.
+time it reaches the step. The step ``any`` is each of them: so a test that counts up goes through all that a process
+does. Without the variable, :func:`reach` does nothing.
 """
 
 import os
@@ -34,12 +35,16 @@ STEPS = (
     "forget.after_record",
     "approve.before_move",
     "approve.after_move",
+    "score.batch",
+    "score.after_rows",
+    "score.after_commit",
+    "score.after_pin",
 )
 
 
 def reach(step: str) -> None:
     """Say that this step is reached."""
-    if step == _STEP:
+    if _STEP in (step, "any"):
         _count_down()
 
 

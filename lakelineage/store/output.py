@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 from lakelineage.errors import ConcurrentWrite, InvalidInput, InvalidQuery, TableNotFound
-from lakelineage.store import forks
+from lakelineage.store import faults, forks
 from lakelineage.store.delta import delta_errors
 
 if TYPE_CHECKING:
@@ -163,6 +163,7 @@ class Target:
         try:
             with _write_errors(self.uri):
                 act(source.reader(schema), properties)
+            faults.reach("score.after_commit")
         except BaseException as error:
             if source.failure is not None:
                 raise source.failure from None
@@ -269,7 +270,10 @@ class _Source:
 
     def _pull(self) -> "Iterator[pa.RecordBatch]":
         try:
-            yield from self._batches
+            for batch in self._batches:
+                faults.reach("score.batch")
+                yield batch
+            faults.reach("score.after_rows")
         except GeneratorExit:
             raise
         except BaseException as error:

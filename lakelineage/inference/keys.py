@@ -1,4 +1,4 @@
-"""Whether a key identifies a row: of what is scored, and of the output. Memory is bounded, however many rows there are."""
+"""Whether a key identifies a row: of what is scored, and of the output. In bounded memory, however many there are."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager

@@ -8,8 +8,8 @@ itself is a row of another table. The order:
 3. the request becomes ``applied``, or ``outdated`` if the move could not be made any more.
 
 A process that dies after 1 or 2 leaves an approved request. Whoever next asks, answers or moves a version in this
-lake, or maintains it, does what is left (:func:`complete`). Counting steps makes the move happen once: who comes later finds one step more,
-to where the request wanted it.
+lake, or maintains it, does what is left (:func:`complete`). Counting steps makes the move happen once: who comes later
+finds one step more, to where the request wanted it.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,12 +1,13 @@
 """Named steps where a test may end the process, to prove that a crash there loses and doubles nothing.
 
 A test starts a process with ``LAKELINEAGE_FAULT=<step>[:<n>]``; that process kills itself (SIGKILL) at the n-th
-time it reaches the step. The step ``any`` is each of them: so a test that counts up goes through all that a process
-does. Without the variable, :func:`reach` does nothing.
+time it reaches the step. ``score.*`` is every step that begins so, and ``*`` is each: a test that counts up goes through
+all that a process does. Without the variable, :func:`reach` does nothing.
 """
 
 import os
 import signal
+from fnmatch import fnmatchcase
 
 _STEP, _, _COUNT = os.environ.get("LAKELINEAGE_FAULT", "").partition(":")
 _left = int(_COUNT or 1)
@@ -44,7 +45,7 @@ STEPS = (
 
 def reach(step: str) -> None:
     """Say that this step is reached."""
-    if _STEP in (step, "any"):
+    if _STEP and fnmatchcase(step, _STEP):
         _count_down()
 
 

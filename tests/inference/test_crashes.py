@@ -50,32 +50,46 @@ CASES = {
 }
 
 
+def killed_at(nursery, job, steps, number):
+    """Run a job that is killed when it reaches one of some steps for the n-th time; whether it was."""
+    return nursery.run(*job, fault=f"{steps}:{number}")[0]
+
+
+def check(engine, model, source, output, more, version):
+    """A job that starts where another was killed leaves the table as it should be, and the lake knows of it once."""
+    landed = DeltaTable.is_deltatable(output) and DeltaTable(output).version() == version
+    again = score(engine, model, source, output, incremental=True, **more)
+    assert (again.kind == "nothing") == landed
+    assert DeltaTable(output).version() == again.output_version == version
+    assert scores(output) == pytest.approx(expected(source))
+    told = edges(engine, output, version)
+    assert len(told) == len(set(told)) == 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_job_killed_anywhere_and_started_again_gives_the_same_table(
     engine, linear, source, output, nursery, monkeypatch, case
 ):
+    """At each step of scoring, and at each 5th of all steps."""
     edit, more, size, merged = CASES[case]
     monkeypatch.setattr(upsert, "MERGED", merged)
     score(engine, linear, source, output, incremental=True, **more)
     engine.flush()
-    killed, step = True, 0
-    while killed:
-        step += 1
-        before, version = scores(output), DeltaTable(output).version()
-        edit(source, step)
-        job = (JOB, engine.root.uri, {}, linear, source, output, more, size, merged)
-        killed, _ = nursery.run(*job, fault=f"any:{step}")
-        wanted = pytest.approx(expected(source))
-        landed = DeltaTable(output).version() > version
-        assert scores(output) == (wanted if landed else pytest.approx(before))
-        again = score(engine, linear, source, output, incremental=True, **more)
-        assert (again.kind == "nothing") == landed
-        assert DeltaTable(output).version() == again.output_version == version + 1
-        assert scores(output) == wanted
-        told = edges(engine, output, version + 1)
-        assert len(told) == len(set(told)) == 2
-    assert step > 10
+    job = (JOB, engine.root.uri, {}, linear, source, output, more, size, merged)
+    step = 0
+    for steps, stride, fewest in (("score.*", 1, 5), ("*", 5, 10)):
+        number, killed = 1, True
+        while killed:
+            step += 1
+            before, version = scores(output), DeltaTable(output).version()
+            edit(source, step)
+            killed = killed_at(nursery, job, steps, number)
+            if DeltaTable(output).version() == version:
+                assert scores(output) == before
+            check(engine, linear, source, output, more, version + 1)
+            number += stride
+        assert number > fewest
 
 
 @pytest.mark.slow
@@ -84,17 +98,13 @@ def test_the_first_job_killed_anywhere_and_started_again_gives_the_same_table(
     engine, linear, source, tmp_path, nursery, key
 ):
     engine.flush()
-    killed, step = True, 0
-    while killed:
-        step += 1
-        output, more = str(tmp_path / f"out{step}"), {"key": key}
-        job = (JOB, engine.root.uri, {}, linear, source, output, more, 30, upsert.MERGED)
-        killed, _ = nursery.run(*job, fault=f"any:{step}")
-        landed = DeltaTable.is_deltatable(output)
-        again = score(engine, linear, source, output, incremental=True, **more)
-        assert again.kind == ("nothing" if landed else "full")
-        assert again.output_version == 0
-        assert scores(output) == pytest.approx(expected(source))
-        told = edges(engine, output, 0)
-        assert len(told) == len(set(told)) == 2
-    assert step > 10
+    more = {"key": key}
+    for steps, stride, fewest in (("score.*", 1, 5), ("*", 5, 10)):
+        number, killed = 1, True
+        while killed:
+            output = str(tmp_path / f"out-{stride}-{number}")
+            job = (JOB, engine.root.uri, {}, linear, source, output, more, 40, upsert.MERGED)
+            killed = killed_at(nursery, job, steps, number)
+            check(engine, linear, source, output, more, 0)
+            number += stride
+        assert number > fewest

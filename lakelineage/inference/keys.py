@@ -89,7 +89,7 @@ def note_keys(work: "Workspace", source: "Source", key: Sequence[str], more: "It
 def as_it_is(engine: "Engine", target: Target) -> "Snapshot":
     """The output, to be read."""
     assert target.existing is not None
-    return pin(engine, target.uri, version=target.existing.version, protection="reference")
+    return pin(engine, target.table(), version=target.existing.version, protection="reference")
 
 
 @contextmanager

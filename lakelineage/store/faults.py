@@ -1,7 +1,7 @@
 """Named steps where a test may end the process, to prove that a crash there loses and doubles nothing.
 
 A test starts a process with ``LAKELINEAGE_FAULT=<step>[:<n>]``; that process kills itself (SIGKILL) at the n-th
-time it reaches the step. ``score.*`` is every step that begins so, and ``*`` is each: a test that counts up goes through
+time it reaches the step. ``score.*`` is every step that begins so, ``*`` is each: a test that counts up goes through
 all that a process does. Without the variable, :func:`reach` does nothing.
 """
 

@@ -90,6 +90,14 @@ class Target:
         found: int | None = self._delta.transaction_version(application)
         return found
 
+    def table(self) -> Any:
+        """The table as it is now, to be pinned: with its own storage options, which the lake's need not be.
+
+        Raises:
+            TableNotFound: there is none.
+        """
+        return _require(self.uri, self.storage_options)
+
     def notes(self) -> dict[int, dict[str, str]]:
         """Version → what it noted, of the newest commits by :meth:`write` and :meth:`merge`."""
         recent = [] if self._delta is None else self._delta.history(_RECENT)

@@ -1,6 +1,6 @@
-"""Scoring with lake, input and output in buckets, and what of it is on a disk; jobs killed between any two requests."""
+"""Scoring with lake, input and output in buckets, and what of it is on a disk; jobs are killed at each step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -90,7 +90,7 @@ def test_appends_updates_and_deletes_in_buckets_are_applied_and_traced(bucket, m
     DeltaTable(source, storage_options=options).delete()
     assert score() in (("full", 0, 0), ("incremental", 0, 22))
     found = lake.lineage(f"dataset:{DeltaTable(output, storage_options=options).metadata().id}@0").upstream()
-    assert any(str(node).startswith("model:m@1") for node in found["id"].to_pylist())
+    assert any(str(node).startswith("model:m@1") for node in found["node"].to_pylist())
 
 
 def test_an_output_in_a_store_of_its_own_is_scored_from_a_lake_on_a_disk(s3, tmp_path):
@@ -114,3 +114,40 @@ def test_an_output_in_a_store_of_its_own_is_scored_from_a_lake_on_a_disk(s3, tmp
         assert scores(output, options) == pytest.approx(dict(zip(ids, [2 * b for b in values], strict=True)))
         (traced,) = lake.trace_prediction(output, "id = 1", storage_options=options).to_pylist()
         assert traced["_input_uri"] == source
+
+
+JOB = """
+import lakelineage
+
+uri, options, source, output = args
+with lakelineage.open(uri, options) as lake:
+    lake.score("models:/m/1", source, output, incremental=True, key="id", batch_size=5)
+"""
+
+
+@pytest.mark.slow
+def test_a_job_killed_anywhere_in_buckets_and_started_again_gives_the_same_table(bucket, nursery):
+    """At each step of scoring, in the first job and in jobs that merge."""
+    lake, uri, options = bucket
+    source, output = f"{uri}/people", f"{uri}/scores"
+    write_deltalake(source, people(range(20)), storage_options=options)
+    killed, number = True, 0
+    while killed:
+        number += 1
+        first = f"{uri}/first-{number}"
+        for place in (first, output):
+            killed, _ = nursery.run(JOB, lake.uri, options, source, place, fault=f"score.*:{number}")
+            done = lake.score("models:/m/1", source, place, incremental=True, key="id")
+            assert done.output_version == DeltaTable(place, storage_options=options).version()
+            assert scores(place, options) == expected(source, options)
+            told = lake.sql(
+                "select source from lineage where target = ?",
+                [f"dataset:{DeltaTable(place, storage_options=options).metadata().id}@{done.output_version}"],
+            )["source"].to_pylist()
+            assert len(told) == len(set(told)) == 2
+        assert DeltaTable(output, storage_options=options).version() == number - 1
+        write_deltalake(source, people([100 + number]), mode="append", storage_options=options)
+        DeltaTable(source, storage_options=options).update({"bmi": f"{number}.5"}, predicate=f"id = {number}")
+        if number > 5:
+            DeltaTable(source, storage_options=options).delete(f"id = {number + 4}")
+    assert number > 4

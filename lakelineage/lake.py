@@ -456,7 +456,12 @@ class Lake(LakeView):
         )
 
     def trace_prediction(
-        self, output: str | os.PathLike[str], where: str | None = None, *, limit: int = 1_000
+        self,
+        output: str | os.PathLike[str],
+        where: str | None = None,
+        *,
+        limit: int = 1_000,
+        storage_options: Mapping[str, str] | None = None,
     ) -> "pa.Table":
         """From rows of predictions back to model, run, data and code.
 
@@ -464,10 +469,11 @@ class Lake(LakeView):
             output: table that :meth:`score` wrote.
             where: rows of it, as a SQL condition; default any.
             limit: rows traced at most.
+            storage_options: of the output; the lake's own if not given.
         """
         from lakelineage.inference.trace import trace_prediction
 
-        return trace_prediction(self._engine, output, where, limit=limit)
+        return trace_prediction(self._engine, output, where, limit=limit, storage_options=storage_options)
 
     def flush(self) -> None:
         """Return when all that this host has logged is in the Delta tables.

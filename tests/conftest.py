@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.nursery import Nursery
 from tests.people import people
 
 if TYPE_CHECKING:
@@ -82,16 +83,30 @@ def engine(lake_path: Path) -> "Iterator[Engine]":
     opened.close()
 
 
+_S3_SERVER = """
+import sys
+from moto.server import ThreadedMotoServer
+
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print(*server.get_host_and_port(), sep=":", flush=True)
+sys.stdin.read()
+server.stop()
+"""
+
+
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
-    """Address of a server on a free port that speaks S3 over HTTP: moto's, in a thread of this process."""
-    from moto.server import ThreadedMotoServer
+    """Address of a server on a free port that speaks S3 over HTTP: moto's.
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    It is a process of its own: the file systems of the Delta engine may hold Python's lock while they wait for an
+    answer, which a thread of the same process could then not give.
+    """
+    program = [sys.executable, "-c", _S3_SERVER]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        yield f"http://{server.stdout.readline().strip()}"
+        server.communicate()
 
 
 @pytest.fixture
@@ -145,6 +160,14 @@ def start(tmp_path: Path) -> Iterator[Start]:
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Starts processes quickly, and kills them."""
+    opened = Nursery()
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,8 @@ def maintain(session: Session) -> None:
 
     Compacts small files into larger ones; publishes the tables runs, experiments, registered_models and
     model_versions for other engines; and vacuums: removes files that no version has needed for three hours. Whatever
-    has the lake open does this when it is due; this is for a nightly job, or before other engines read.
+    has the lake open does this when it is due; this is for a nightly job, or before other engines read. It also makes
+    the moves of approved requests, and records the acts, whose processes died before they could.
 
     Example:
       lakelineage --lake mylake maintain
@@ -98,4 +99,5 @@ def maintain(session: Session) -> None:
                 f"{lake.uri}: published {done.published:,} runs, compacted {merged or 'nothing that needed it'}, "
                 f"removed {done.removed:,} files, and from the archive {done.unpinned:,} files "
                 f"({done.unpinned_bytes:,} bytes) that no pin needs"
+                + (f"; made the moves of {done.completed:,} approved requests" if done.completed else "")
             )

@@ -37,6 +37,7 @@ class Increment:
         source: rows to score.
         removed: number of rows whose predictions are to be deleted.
         removed_keys: their keys.
+        fresh: keys of rows that the input did not have before; None: those of all.
         merged: whether rows take the place of those with the same key; if not, they are all new.
         close: lets go of what the rows are kept in.
     """
@@ -46,6 +47,7 @@ class Increment:
     source: Source
     removed: int = 0
     removed_keys: "Callable[[], Iterator[pa.RecordBatch]]" = lambda: iter(())
+    fresh: "Callable[[], Iterator[pa.RecordBatch]] | None" = None
     merged: bool = False
     close: Callable[[], None] = lambda: None
 
@@ -173,6 +175,7 @@ def _of_diff(found: Diff, now: Snapshot, key: Sequence[str]) -> Increment:
         source,
         counts.removed,
         lambda: (batch.select(list(key)) for batch in found.removed()),
+        lambda: (batch.select(list(key)) for batch in found.added()),
         bool(altered),
         found.close,
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import AlreadyExists, ArtifactNotFound, InvalidInput, LakeDamaged, RunNotFound
 from lakelineage.inference import mlflow_models
+from lakelineage.inference.kept import KeptFolder
 from lakelineage.inference.mlflow_models import LoadedModel
 from lakelineage.model import nodes, validate
 from lakelineage.model.changes import Rows
@@ -241,8 +242,8 @@ def materialized(engine: "Engine", place: Located) -> tuple[Path, AbstractContex
         LakeDamaged: a file is gone or is not what was logged.
     """
     if place.uri is not None:  # nothing tells whether it is what was registered
-        keep = tempfile.TemporaryDirectory(prefix="lakelineage-")
-        return mlflow_models.fetch(place.uri, Path(keep.name)), keep
+        keep = KeptFolder()
+        return mlflow_models.fetch(place.uri, keep.path), keep
     logged = _logged_files(engine, place)
     if not logged:
         raise ArtifactNotFound(
@@ -254,8 +255,8 @@ def materialized(engine: "Engine", place: Located) -> tuple[Path, AbstractContex
         folder = engine.root.local / place.folder
         _require_as_logged(folder, logged)
         return folder, nullcontext()
-    keep = tempfile.TemporaryDirectory(prefix="lakelineage-")
-    folder = Path(keep.name)
+    keep = KeptFolder()
+    folder = keep.path
     for name in logged:
         _download(engine, f"{place.folder}/{name}", folder / name)
     _require_as_logged(folder, logged)

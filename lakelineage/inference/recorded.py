@@ -10,6 +10,7 @@ from lakelineage.model import nodes
 from lakelineage.model.changes import Rows
 from lakelineage.model.values import Protection, Relation
 from lakelineage.snapshots import Snapshot, pin
+from lakelineage.store import faults
 from lakelineage.store.output import Target
 from lakelineage.tables import LINEAGE
 
@@ -37,7 +38,8 @@ def record(engine: "Engine", target: Target, table_id: str, version: int, noted:
     """
     with suppress(VersionNotFound):  # an old commit of a killed job, whose log was cleaned since: only its edges
         # So that the graph knows its place. First: that edges are there tells that all is.
-        pin(engine, target.uri, version=version, protection=Protection.REFERENCE)
+        pin(engine, target.table(), version=version, protection=Protection.REFERENCE)
+    faults.reach("score.after_pin")
     here = str(nodes.dataset(table_id, version))
     pairs = [(noted[_MODEL], Relation.GENERATED)]
     pairs += [(data, Relation.DERIVED_FROM) for data in noted[_INPUTS].split()]

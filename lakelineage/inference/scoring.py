@@ -11,13 +11,14 @@ from lakelineage.display.progress import Progress, reporting
 from lakelineage.errors import InvalidInput
 from lakelineage.inference import increment, marks
 from lakelineage.inference.increment import Increment, Kind, OnNewModel
+from lakelineage.inference.keys import require_fitting, require_key
 from lakelineage.inference.marks import Mark
 from lakelineage.inference.models import Located, load_located, locate
 from lakelineage.inference.query_source import of_query
 from lakelineage.inference.recorded import notes, record, record_missing
 from lakelineage.inference.scorer import Scorer
 from lakelineage.inference.source import Source, of_snapshot, pinned
-from lakelineage.inference.upsert import require_key, upsert
+from lakelineage.inference.upsert import upsert
 from lakelineage.model import validate
 from lakelineage.store.output import Output, Record, Target
 
@@ -187,20 +188,40 @@ def _done(job: _Job, change: Increment, incremental: bool, progress: Progress) -
     """
     if change.kind == "nothing":
         return _nothing(job)
-    if change.kind == "full" and job.key:
-        require_key(job.source, job.key)
+    if job.key:
+        _require_keys(job, change)
     with reporting(progress, "scoring", change.source.total, " rows") as told:
         scorer = Scorer(job.place, change.source, job.columns, job.batch_size, told)
         begun = None
         if change.source.total != 0:
             begun = scorer.start(load_located(job.engine, job.place))
-        if begun is None and not change.removed:
-            if incremental and change.kind == "incremental":
-                return _nothing(job)
-            raise InvalidInput(f"{change.source.label} has no rows; there is nothing to score")
+        if begun is None and not change.removed and _is_nothing(job, change, incremental):
+            return _nothing(job)
         written, record_of = _written(job, change, incremental, begun)
     record(job.engine, job.target, written.table_id, written.version, record_of.notes)
     return scorer.rows, written.version, change.kind
+
+
+def _require_keys(job: _Job, change: Increment) -> None:
+    """Check that the output has one row for each key afterwards."""
+    kept = change.merged or change.kind == "incremental"
+    if kept and job.target.existing is not None and not job.target.existing.is_empty:
+        require_fitting(job.engine, job.target, change, job.key, all_new=change.kind == "incremental")
+    else:
+        require_key(change.source, job.key)
+
+
+def _is_nothing(job: _Job, change: Increment, incremental: bool) -> bool:
+    """Whether there is nothing to write of no rows. An output of one input that became empty becomes empty, too.
+
+    Raises:
+        InvalidInput: there is no output that could be left as it is, or emptied.
+    """
+    existing = job.target.existing
+    if not incremental or existing is None:
+        raise InvalidInput(f"{change.source.label} has no rows; there is nothing to score")
+    emptied = existing.is_empty and marks.read(job.target, job.source.pins[0].table_id) == job.wanted
+    return change.kind == "incremental" or emptied
 
 
 def _nothing(job: _Job) -> tuple[int, int, Kind]:

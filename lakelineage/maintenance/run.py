@@ -12,6 +12,7 @@ from lakelineage.engine import Engine
 from lakelineage.errors import ConcurrentWrite, LakelineageError
 from lakelineage.journal.committer import Drained
 from lakelineage.maintenance.publish import Publisher
+from lakelineage.registry.upkeep import complete as complete_registry
 from lakelineage.snapshots.sweep import sweep
 from lakelineage.store import faults
 from lakelineage.store.locks import Lease
@@ -45,6 +46,7 @@ class Maintained:
         removed: data files deleted, that no version needed any more.
         unpinned: files deleted from the archive, that no pin needed any more.
         unpinned_bytes: their size.
+        completed: approved requests of models whose move was made now: the process that approved them had died.
     """
 
     published: int = 0
@@ -52,6 +54,7 @@ class Maintained:
     removed: int = 0
     unpinned: int = 0
     unpinned_bytes: int = 0
+    completed: int = 0
 
 
 class Maintenance:
@@ -111,14 +114,16 @@ class Maintenance:
         return done.published
 
     def run(self) -> Maintained:
-        """Do all of it now, and look for files that writers left which died before their commit.
+        """Do all of it now, with what processes that died left undone: moves in the registry, files without a commit.
 
         Raises:
             ConcurrentWrite: another process is at it, or got in the way; trying again is safe.
         """
+        completed = complete_registry(self._engine)
         done = self._leased([*FACTS, *CURRENT], publish=True, vacuum=True, full=True, timeout=60.0)
         if done is None:
             raise ConcurrentWrite("another process is maintaining the lake, or wrote at the same moment; try again")
+        done = replace(done, completed=completed)
         try:
             swept = sweep(self._engine)
         except ConcurrentWrite as error:  # a pin of many bytes takes its time; the rest is done

@@ -82,15 +82,18 @@ def record(engine: "Engine", written: Sequence[tuple[Stamp, int]], comment: str 
 
     Args:
         engine: the open lake.
-        written: places of the rows that this process has just written to the histories, and how many rows each holds.
+        written: places of the rows that this process has just written to the histories, and how many rows each holds;
+            with none, only acts of the dead are recorded.
         comment: why.
     """
     actor = current_user()
     with _lock:
         due = time.time_ns() // 1000 - GRACE
-        for known in _caught_up(engine, engine.rows(ACTIVITY)).open():
-            if known.act.acted_at < due:
-                _complete_lineage(engine, known)
+        late = [known for known in _caught_up(engine, engine.rows(ACTIVITY)).open() if known.act.acted_at < due]
+        for known in late:
+            _complete_lineage(engine, known)
+        if not written and not late:
+            return
 
         def decide(rows: "pa.Table") -> list[tuple[Any, ...]]:
             acts = []

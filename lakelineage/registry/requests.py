@@ -7,9 +7,9 @@ itself is a row of another table. The order:
 2. the move is made, if the version (or alias) has made exactly as many steps as when it was asked;
 3. the request becomes ``applied``, or ``outdated`` if the move could not be made any more.
 
-A process that dies after 1 or 2 leaves an approved request. Whoever next asks, answers or moves a version in this lake
-does what is left (:func:`complete`). Counting steps makes the move happen once: who comes later finds one step more,
-to where the request wanted it.
+A process that dies after 1 or 2 leaves an approved request. Whoever next asks, answers or moves a version in this
+lake, or maintains it, does what is left (:func:`complete`). Counting steps makes the move happen once: who comes later
+finds one step more, to where the request wanted it.
 """
 
 from collections.abc import Callable, Iterator
@@ -333,8 +333,12 @@ def _closed(state: State) -> str:
     return f"request {state['request_id']} is {state['status']}{by}{why}; only an open request is answered"
 
 
-def complete(engine: "Engine") -> None:
-    """Make the moves of approved requests whose process died before it could."""
+def complete(engine: "Engine") -> int:
+    """Make the moves of approved requests whose process died before it could.
+
+    Returns:
+        How many requests that were.
+    """
     import pyarrow.compute as pc
 
     rows = engine.rows(MODEL_REQUESTS_HISTORY)
@@ -346,6 +350,7 @@ def complete(engine: "Engine") -> None:
     due = approved - applied - outdated_
     for number in sorted(due):
         _make(engine, _Requests(rows).state(number), "the process that approved it ended before it could")
+    return len(due)
 
 
 def _make(engine: "Engine", state: State, comment: str | None) -> None:

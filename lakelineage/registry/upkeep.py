@@ -1,4 +1,4 @@
-"""Going back to the version before, and archiving versions that nothing points at."""
+"""Going back to the version before, archiving versions that nothing points at, finishing what the dead began."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lakelineage.errors import ConcurrentWrite, InvalidInput, ModelNotFound
 from lakelineage.model.clock import wall_clock
 from lakelineage.model.moments import parse_duration
-from lakelineage.registry import moves, requests, rules, write
+from lakelineage.registry import activity, moves, requests, rules, write
 from lakelineage.registry.moves import Move
 from lakelineage.registry.states import State, VersionStates, aliased
 from lakelineage.registry.values import ARCHIVED
@@ -18,6 +18,20 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from lakelineage.engine import Engine
+
+
+def complete(engine: "Engine") -> int:
+    """Do what is left of acts whose processes died: moves of approved requests, rows of the record, edges of versions.
+
+    Returns:
+        The number of requests whose move was made.
+
+    Raises:
+        ConcurrentWrite: other writers were always faster; trying again is safe.
+    """
+    done = requests.complete(engine)
+    activity.record(engine, ())
+    return done
 
 
 def before(named: Iterable[int | None], now: int | None, there: Iterable[int]) -> int | None:

@@ -1,11 +1,13 @@
 """Named steps where a test may end the process, to prove that a crash there loses and doubles nothing.
 
 A test starts a process with ``LAKELINEAGE_FAULT=<step>[:<n>]``; that process kills itself (SIGKILL) at the n-th
-time it reaches the step. Without the variable, :func:`reach` does nothing.
+time it reaches the step. ``score.*`` is every step that begins so, ``*`` is each: a test that counts up goes through
+all that a process does. Without the variable, :func:`reach` does nothing.
 """
 
 import os
 import signal
+from fnmatch import fnmatchcase
 
 _STEP, _, _COUNT = os.environ.get("LAKELINEAGE_FAULT", "").partition(":")
 _left = int(_COUNT or 1)
@@ -34,12 +36,16 @@ STEPS = (
     "forget.after_record",
     "approve.before_move",
     "approve.after_move",
+    "score.batch",
+    "score.after_rows",
+    "score.after_commit",
+    "score.after_pin",
 )
 
 
 def reach(step: str) -> None:
     """Say that this step is reached."""
-    if step == _STEP:
+    if _STEP and fnmatchcase(step, _STEP):
         _count_down()
 
 

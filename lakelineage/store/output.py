@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 from lakelineage.errors import ConcurrentWrite, InvalidInput, InvalidQuery, TableNotFound
-from lakelineage.store import forks
+from lakelineage.store import faults, forks
 from lakelineage.store.delta import delta_errors
 
 if TYPE_CHECKING:
@@ -90,6 +90,14 @@ class Target:
         found: int | None = self._delta.transaction_version(application)
         return found
 
+    def table(self) -> Any:
+        """The table as it is now, to be pinned: with its own storage options, which the lake's need not be.
+
+        Raises:
+            TableNotFound: there is none.
+        """
+        return _require(self.uri, self.storage_options)
+
     def notes(self) -> dict[int, dict[str, str]]:
         """Version → what it noted, of the newest commits by :meth:`write` and :meth:`merge`."""
         recent = [] if self._delta is None else self._delta.history(_RECENT)
@@ -163,6 +171,7 @@ class Target:
         try:
             with _write_errors(self.uri):
                 act(source.reader(schema), properties)
+            faults.reach("score.after_commit")
         except BaseException as error:
             if source.failure is not None:
                 raise source.failure from None
@@ -269,7 +278,10 @@ class _Source:
 
     def _pull(self) -> "Iterator[pa.RecordBatch]":
         try:
-            yield from self._batches
+            for batch in self._batches:
+                faults.reach("score.batch")
+                yield batch
+            faults.reach("score.after_rows")
         except GeneratorExit:
             raise
         except BaseException as error:

@@ -115,7 +115,7 @@ def check_all(lake_path: Path, acknowledged: list[dict[str, Any]]) -> None:
 
 
 #: Steps of an upgrade are gone through in tests/migrations.
-_STEPS = [step for step in faults.STEPS if not step.startswith(("upgrade.", "forget.", "approve."))]
+_STEPS = [step for step in faults.STEPS if not step.startswith(("upgrade.", "forget.", "approve.", "score."))]
 _CASES = [(step, n, d) for step in _STEPS for n, d in ((1, "power"), (3, "process"))]
 _CASES = [
     (s, n, "power" if s == "journal.after_sync" else d) for s, n, d in _CASES if s != "journal.new_segment" or n == 1

@@ -11,6 +11,15 @@ def logged(engine, run, factor):
     return f"runs:/{run}/model"
 
 
+def doubling(engine, run):
+    """As ``logged`` with 2, but an estimator, which skops brings back without running anything of the file."""
+    from sklearn.linear_model import LinearRegression
+
+    frame = people(range(10)).select(["bmi"]).to_pandas()
+    log_model(engine, run, LinearRegression().fit(frame, frame["bmi"] * 2), "model", input_example=frame)
+    return f"runs:/{run}/model"
+
+
 def people(ids, bmi=None):
     ids = list(ids)
     values = pa.array([i / 10 if bmi is None else bmi for i in ids], pa.float64())

@@ -1,10 +1,6 @@
 import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -317,46 +313,3 @@ def test_a_model_that_fails_in_a_merge_leaves_the_output_as_it_was(engine, make_
     with pytest.raises(RuntimeError, match="too much"):
         score(engine, f"runs:/{run}/model", source, output, incremental=True, key="id", batch_size=10)
     assert DeltaTable(output).version() == 0
-
-
-JOB = """
-import sys, lakelineage as ll
-_, lake, model, source, output = sys.argv
-with ll.open(lake) as lake:
-    print("up", flush=True)
-    lake.score(model, source, output, incremental=True, key="id", batch_size=200)
-"""
-
-
-@pytest.mark.slow
-def test_a_job_killed_anywhere_and_started_again_gives_the_same_table(engine, make_run, source, output):
-    def slow(frame):
-        time.sleep(0.05)
-        return frame["bmi"] * 2
-
-    run = make_run(trained_on=None)
-    log_model(engine, run, slow, "model")
-    engine.flush()
-    job = [sys.executable, "-c", JOB, engine.root.uri, f"runs:/{run}/model", source, output]
-    began = time.monotonic()
-    subprocess.run(job, check=True, stdout=subprocess.DEVNULL)
-    takes, chance, killed = time.monotonic() - began, random.Random(7), 0
-    for step in range(12):
-        write_deltalake(source, people(range(1_000 * (step + 1), 1_000 * (step + 1) + 900)), mode="append")
-        DeltaTable(source).update({"bmi": f"{step}.5"}, predicate=f"id % 7 = {step}")
-        while True:
-            with subprocess.Popen(job, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
-                assert child.stdout is not None
-                child.stdout.readline()
-                try:
-                    child.wait(chance.uniform(0.2, 1.4) * takes)
-                except subprocess.TimeoutExpired:
-                    child.send_signal(signal.SIGKILL)
-            if child.returncode == 0:
-                break
-            assert child.returncode == -signal.SIGKILL
-            killed += 1
-        assert scores(output) == expected(source)
-        if step >= 2 and killed >= 2:
-            return
-    pytest.fail(f"only {killed} jobs were killed in {step + 1} rounds")

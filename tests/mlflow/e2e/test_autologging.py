@@ -134,7 +134,7 @@ def test_a_model_of_ones_own_is_logged_registered_and_loaded_by_its_alias(lake: 
     assert loaded.predict(frame)["x"].tolist() == [2.0, 4.0]
     assert loaded.metadata.model_id == info.model_id
     assert client.get_model_version_by_alias("doubled", "champion").run_id == info.run_id
-    assert lake.load_model("models:/doubled@champion").predict(frame)["x"].tolist() == [2.0, 4.0]
+    assert lake.load_model("models:/doubled@champion", trust="pickle").predict(frame)["x"].tolist() == [2.0, 4.0]
 
 
 def test_an_evaluation_is_tied_to_the_very_model_and_data(lake: ll.Lake, homes: str) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import InvalidInput
 from lakelineage.inference.mlflow_library import module, quiet
-from lakelineage.inference.trust import LIGHTGBM_TYPES, untrusted
+from lakelineage.inference.trust import CODE_FREE_TYPES, untrusted
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -81,7 +81,7 @@ def _skops_or_cloudpickle(model: Any) -> dict[str, Any]:
     except Exception:  # skops' refusals have no common class; cloudpickle is then asked, and its refusal is reported
         logging.getLogger(__name__).debug("skops cannot save %s", type(model).__name__, exc_info=True)
         return {"serialization_format": "cloudpickle"}
-    if LIGHTGBM_TYPES.issuperset(types):
+    if CODE_FREE_TYPES.issuperset(types):
         return {"serialization_format": "skops", "skops_trusted_types": types or None}
     return {"serialization_format": "cloudpickle"}
 

@@ -24,14 +24,29 @@ WORDS = {
 }
 #: Trust of a process that names none, separated by commas.
 VARIABLE = "LAKELINEAGE_TRUST"
-#: Not known to skops, but made from LightGBM's own text format and from plain values; mlflow trusts them too.
-LIGHTGBM_TYPES = frozenset(
+#: Types that skops asks about though making them runs no code of the file: parts of scikit-learn's estimators, and
+#: LightGBM's estimators, whose booster is made from LightGBM's own text. That a file with made-up indices in a tree can
+#: crash the process, it shares with the native formats.
+CODE_FREE_TYPES = frozenset(
     {
-        "collections.OrderedDict",
-        "lightgbm.basic.Booster",
-        "lightgbm.sklearn.LGBMClassifier",
-        "lightgbm.sklearn.LGBMRanker",
-        "lightgbm.sklearn.LGBMRegressor",
+        *("collections.OrderedDict", "lightgbm.basic.Booster"),
+        *(f"lightgbm.sklearn.LGBM{kind}" for kind in ("Classifier", "Ranker", "Regressor")),
+        "sklearn._loss.loss.HalfTweedieLoss",
+        "sklearn._loss.loss.HalfTweedieLossIdentity",
+        "sklearn.calibration._CalibratedClassifier",
+        "sklearn.calibration._SigmoidCalibration",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+        *(
+            f"sklearn.gaussian_process.kernels.{kernel}"
+            for kernel in ("ConstantKernel", "DotProduct", "Matern", "Product", "RBF", "Sum", "WhiteKernel")
+        ),
+        "sklearn.metrics._dist_metrics.EuclideanDistance64",
+        "sklearn.neighbors._ball_tree.BallTree",
+        "sklearn.neighbors._kd_tree.KDTree",
+        "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+        "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+        "sklearn.tree._tree.Tree",
     }
 )
 _XGBOOST_CLASSES = frozenset(
@@ -257,7 +272,7 @@ def _skops(model: _Model, flavor: str, file: object) -> list[Need]:
         return wrong
     listed = model.flavor(flavor).get("skops_trusted_types") or []
     try:
-        kinds = {*untrusted(model.folder / str(file)), *listed} - LIGHTGBM_TYPES
+        kinds = {*untrusted(model.folder / str(file)), *listed} - CODE_FREE_TYPES
     except Exception as error:  # noqa: BLE001 - skops has no common class for what it cannot read
         return [Need(ALL, str(file), f"read a file that skops cannot ({type(error).__name__}: {error})")]
     return [Need(str(kind), str(file), f"make objects of {kind}") for kind in sorted(kinds, key=str)]

@@ -13,7 +13,11 @@ import pytest
 import skl2onnx
 import xgboost
 from deltalake import DeltaTable, write_deltalake
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -56,6 +60,16 @@ def plain(model, frame):
 MODELS = {
     "sklearn estimator": (lambda: LinearRegression().fit(FRAME, RISK), plain, ()),
     "sklearn pipeline": (lambda: make_pipeline(StandardScaler(), LogisticRegression()).fit(FRAME, ILL), plain, ()),
+    "sklearn forest": (lambda: RandomForestRegressor(10, random_state=1).fit(FRAME, RISK), plain, ()),
+    "sklearn boosted trees": (lambda: GradientBoostingClassifier(n_estimators=5).fit(FRAME, ILL), plain, ()),
+    "sklearn boosted histograms": (lambda: HistGradientBoostingRegressor(max_iter=5).fit(FRAME, RISK), plain, ()),
+    "sklearn neighbours": (lambda: KNeighborsClassifier().fit(FRAME, ILL), plain, ()),
+    "sklearn network": (
+        lambda: make_pipeline(StandardScaler(), MLPClassifier((4,), tol=1, max_iter=20)).fit(FRAME, ILL),
+        plain,
+        (),
+    ),
+    "sklearn calibrated": (lambda: CalibratedClassifierCV(LogisticRegression()).fit(FRAME, ILL), plain, ()),
     "sklearn pipeline with a function": (
         lambda: make_pipeline(FunctionTransformer(squared), LinearRegression()).fit(FRAME, RISK),
         plain,
@@ -154,8 +168,6 @@ def test_a_classifier_of_lightgbm_that_stopped_early_needs_no_trust(lake):
 
 
 def test_logging_an_onnx_model_leaves_the_callers_as_it_was(lake):
-    from sklearn.ensemble import RandomForestRegressor
-
     features = FRAME.to_numpy(dtype=np.float32)
     forest = RandomForestRegressor(20, random_state=1).fit(features, RISK)
     model = skl2onnx.to_onnx(forest, features[:2])

@@ -9,6 +9,15 @@ from lakelineage.cli.bar import bar
 from lakelineage.cli.session import Session
 from lakelineage.errors import InvalidInput
 
+TrustOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WORD",
+        help="What the model may run: pickle, code, all, or a type in a skops file; again for more.",
+        show_default="$LAKELINEAGE_TRUST",
+    ),
+]
+
 
 def score(
     session: Session,
@@ -31,14 +40,7 @@ def score(
     on_new_model: Annotated[
         Literal["rescore", "continue"], typer.Option(help="With --incremental, when another model scored last.")
     ] = "rescore",
-    trust: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="WORD",
-            help="What the model may run: pickle, code, all, or a type in a skops file; again for more.",
-            show_default="$LAKELINEAGE_TRUST",
-        ),
-    ] = None,
+    trust: TrustOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows in memory at a time.")] = 65_536,
 ) -> None:
     """Predict for every row of a table.

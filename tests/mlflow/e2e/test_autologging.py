@@ -75,7 +75,7 @@ def test_scikit_learns_autologging_is_complete_and_the_lake_knows_it(lake: ll.La
     assert any(row["label"] == f"{homes}@0" for row in upstream if row["kind"] == "dataset")
     assert any(model.model_id in node for node in kinds)
     probe = frame[["size", "rooms"]].head()
-    native = lake.load_model(f"models:/rents/{version.version}").predict(probe)
+    native = lake.load_model(f"models:/rents/{version.version}", trust="pickle").predict(probe)
     assert np.allclose(native, mlflow.pyfunc.load_model("models:/rents/1").predict(probe))
     assert lake.models.find(trained_on=homes)[0].version == 1
 

@@ -29,6 +29,7 @@
     │   ├── StorageFailed       the store refused or cannot be reached
     │   ├── UnsuitableStorage   the place cannot keep the promise asked of it
     │   └── ForkedProcess       this needs a process that was spawned, not forked
+    ├── NotTrusted              loading a model would run code that nobody allowed; look at it, then say trust=
     └── MissingExtra            an optional dependency is not installed (also an ImportError)
 
 Each class has a stable ``code`` that programs may branch on (the command line prints it with ``--json``).
@@ -293,6 +294,20 @@ class ForkedProcess(LakeError):
     """The call needs the Delta engine, which a process forked after its first use cannot run."""
 
     code = "forked_process"
+
+
+class NotTrusted(LakelineageError):
+    """Loading the model would run code that was not allowed; nothing of it was loaded.
+
+    Attributes:
+        needs: what ``trust`` would have to name besides, to load it.
+    """
+
+    code = "not_trusted"
+
+    def __init__(self, message: str, needs: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.needs = needs
 
 
 class MissingExtra(LakelineageError, ImportError):

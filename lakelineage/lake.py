@@ -1,7 +1,7 @@
 """The public face of a lake: one object whose methods are the verbs."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
@@ -380,11 +380,26 @@ class Lake(LakeView):
 
         return audit(self._engine, model)
 
-    def load_model(self, uri: str) -> Any:
-        """A model ready to predict, by ``models:/name/3``, ``models:/name@alias``, ``models:/m-…``, ``runs:/id/x``."""
+    def load_model(self, uri: str, *, trust: bool | str | Iterable[str] | None = None) -> Any:
+        """A model ready to predict, by ``models:/name/3``, ``models:/name@alias``, ``models:/m-…``, ``runs:/id/x``.
+
+        Args:
+            uri: which model.
+            trust: what it may run when it is loaded, since loading some formats is running code: ``"pickle"``,
+                ``"code"`` (Python source that it brings), the full name of a type in a skops file, several of these,
+                or True for everything; default what the variable ``LAKELINEAGE_TRUST`` says. Models that run nothing
+                (skops, ONNX, XGBoost, LightGBM) need none.
+
+        Raises:
+            NotTrusted: it would run something else; the message says what, in which file, and how to allow it.
+            InvalidInput: no such URI or word of trust.
+            ModelNotFound, ArtifactNotFound: it names nothing.
+            LakeDamaged: a file is gone or is not what was logged.
+            MissingExtra: ``mlflow``, or a package that the model needs, is not installed.
+        """
         from lakelineage.inference import models
 
-        return models.load_model(self._engine, uri)
+        return models.load_model(self._engine, uri, trust)
 
     def score(
         self,
@@ -395,6 +410,7 @@ class Lake(LakeView):
         tables: Mapping[str, Any] | None = None,
         version: int | None = None,
         columns: Sequence[str] | None = None,
+        trust: bool | str | Iterable[str] | None = None,
         batch_size: int = 65_536,
         mode: Literal["append", "overwrite", "merge"] = "append",
         key: str | Sequence[str] | None = None,
@@ -414,6 +430,7 @@ class Lake(LakeView):
             tables: of the SELECT: name in it → table, snapshot or data. They are pinned; it can read nothing else.
             version: of the input; default the newest.
             columns: what the model gets, in order; default those of its signature.
+            trust: what the model may run when it is loaded, as for :meth:`load_model`: ``"pickle"``, say.
             batch_size: rows in memory at a time.
             mode: ``append``; ``overwrite`` to replace what the output holds; or ``merge``: rows take the place of those
                 with the same ``key``.
@@ -432,6 +449,7 @@ class Lake(LakeView):
         Raises:
             InvalidInput: the input does not fit the model's signature, the options do not go together, or the output
                 has rows of something else than ``incremental`` finds there; nothing was written.
+            NotTrusted: the model would run something else than ``trust`` allows; nothing was loaded or written.
             ConcurrentWrite: another writer changed the output meanwhile; nothing was written.
             ModelNotFound, ArtifactNotFound, TableNotFound, VersionNotFound: something named does not exist.
             MissingExtra: ``mlflow`` is not installed.
@@ -446,6 +464,7 @@ class Lake(LakeView):
             tables=tables,
             version=version,
             columns=columns,
+            trust=trust,
             batch_size=batch_size,
             mode=mode,
             key=key,

@@ -105,7 +105,8 @@ class Run(ActiveRun):
         """Keep a model as an artifact, in the MLflow Models format (extra ``mlflow``).
 
         Args:
-            model: scikit-learn estimator, Python callable, or ``mlflow.pyfunc.PythonModel``.
+            model: scikit-learn estimator, model of XGBoost, LightGBM, ONNX (``ModelProto``) or PyTorch, Python callable
+                of a data frame, or ``mlflow.pyfunc.PythonModel``.
             path: folder in the run's artifacts.
             signature: MLflow signature; default inferred from the example.
             input_example: some rows of input.

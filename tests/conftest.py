@@ -40,8 +40,8 @@ def _own_user_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyt
     base = tmp_path_factory.mktemp("user")
     monkeypatch.setenv("XDG_STATE_HOME", str(base / "state"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(base / "cache"))
-    for name in ("LAKELINEAGE_URI", "LAKELINEAGE_USER", "LAKELINEAGE_SPOOL", "LAKELINEAGE_STORAGE_OPTIONS"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("URI", "USER", "SPOOL", "STORAGE_OPTIONS", "TRUST"):
+        monkeypatch.delenv(f"LAKELINEAGE_{name}", raising=False)
     # This repository may be dirty, or not: tests that are about kept code make one of their own, and turn it on.
     monkeypatch.setenv("LAKELINEAGE_CAPTURE_SOURCE", "0")
 

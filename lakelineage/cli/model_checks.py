@@ -10,6 +10,7 @@ import typer
 
 from lakelineage.cli import complete
 from lakelineage.cli.model_edit import CommentOption, NameArgument
+from lakelineage.cli.scoring import TrustOption
 from lakelineage.cli.session import Session, UsageError
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def validate(
         list[str] | None, typer.Option(help="Only this one; may repeat.", show_default="all of the model")
     ] = None,
     comment: CommentOption = None,
+    trust: TrustOption = None,
 ) -> None:
     """Run the checks of a version; exit code 1 if it does not pass.
 
@@ -92,7 +94,7 @@ def validate(
         raise UsageError(f"{model!r} names no version; write {model.rstrip('@')}@3 or {model.rstrip('@')}@champion")
     version = int(which) if which.isdecimal() else which
     with session.open() as lake:
-        done = lake.models.validate(name, version, checks=check, comment=comment)
+        done = lake.models.validate(name, version, checks=check, comment=comment, trust=trust or None)
     if session.as_json:
         session.out.json({"ok": done.ok, **asdict(done)})
     else:

@@ -9,6 +9,15 @@ from lakelineage.cli.bar import bar
 from lakelineage.cli.session import Session
 from lakelineage.errors import InvalidInput
 
+TrustOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WORD",
+        help="What the model may run: pickle, code, all, or a type in a skops file; again for more.",
+        show_default="$LAKELINEAGE_TRUST",
+    ),
+]
+
 
 def score(
     session: Session,
@@ -31,6 +40,7 @@ def score(
     on_new_model: Annotated[
         Literal["rescore", "continue"], typer.Option(help="With --incremental, when another model scored last.")
     ] = "rescore",
+    trust: TrustOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows in memory at a time.")] = 65_536,
 ) -> None:
     """Predict for every row of a table.
@@ -38,6 +48,8 @@ def score(
     Batches bound the memory; where each prediction came from is recorded. With --incremental, rows that were appended
     since the last time are scored and appended, exactly once; with --key, updates and deletes are applied, too. Where
     what is new cannot be known, all rows are scored anew; it says which.
+
+    A model that would run code when it is loaded is refused without --trust; the message says what it would run.
 
     With --table, INPUT is a SELECT over the tables named, which are pinned; it can read nothing else.
 
@@ -55,6 +67,7 @@ def score(
                 output,
                 tables=_named(table) if table else None,
                 version=version if pin is None else None,
+                trust=trust or None,
                 mode=mode,
                 key=key,
                 incremental=incremental,

@@ -1,7 +1,8 @@
 """Loads a model and predicts with it: the program of a process that holds nothing else.
 
-``python -m lakelineage.inference.fresh FOLDER ROWS ANSWER``: the folder of a model, an Arrow file of rows (if there is
-none, the model's own input example), and the file in which the answer comes to be.
+``python -m lakelineage.inference.fresh FOLDER ROWS ANSWER WORD …``: the folder of a model, an Arrow file of rows (if
+there is none, the model's own input example), the file in which the answer comes to be, and what the model may run when
+it is loaded.
 """
 
 import json
@@ -17,15 +18,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def main(folder: Path, rows: Path, answer: Path) -> None:
+def main(folder: Path, rows: Path, answer: Path, trusted: frozenset[str]) -> None:
     """Load, predict, and write what came of it.
 
     Raises:
+        NotTrusted: the model would run something else than what is trusted.
         InvalidInput: the model cannot be loaded or does not fit the rows, or there are none.
         Exception: whatever the model raises.
     """
     started = time.monotonic()
-    model = mlflow_models.load(folder)
+    model = mlflow_models.load(folder, str(folder), trusted)
     frame = _frame(rows, model) if rows.exists() else mlflow_models.example(folder)
     if frame is None or not len(frame):
         raise InvalidInput("there are no rows to predict for: give data, or log the model with input_example=")
@@ -46,4 +48,4 @@ def _frame(path: Path, model: mlflow_models.LoadedModel) -> "pd.DataFrame":
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), frozenset(sys.argv[4:]))

@@ -12,6 +12,8 @@ from lakelineage.errors import AlreadyExists, ArtifactNotFound, InvalidInput, La
 from lakelineage.inference import mlflow_models
 from lakelineage.inference.kept import KeptFolder
 from lakelineage.inference.mlflow_models import LoadedModel
+from lakelineage.inference.mlflow_saving import save
+from lakelineage.inference.trust import Trust, allowed
 from lakelineage.model import nodes, validate
 from lakelineage.model.changes import Rows
 from lakelineage.model.values import ModelStatus
@@ -90,6 +92,13 @@ class Located:
         return str(nodes.model(self.registered_model_id, self.version))
 
     @property
+    def label(self) -> str:
+        """What it is called in messages."""
+        if self.name is not None:
+            return f"models:/{self.name}/{self.version}"
+        return f"models:/{self.model_id}" if self.model_id else f"runs:/{self.run_id}/{self.path}"
+
+    @property
     def folder(self) -> str:
         """Its files in the lake."""
         return f"{artifacts.folder(self.owner)}/{self.path}".rstrip("/")
@@ -106,7 +115,8 @@ def log_model(
     Args:
         engine: the open lake.
         run_id: an active run.
-        model: a fitted scikit-learn estimator, a callable of one data frame, or an ``mlflow.pyfunc.PythonModel``.
+        model: a fitted scikit-learn estimator, a model of XGBoost, LightGBM, ONNX or PyTorch, a callable of one data
+            frame, or an ``mlflow.pyfunc.PythonModel``.
         path: folder inside the run's artifacts.
         signature: an ``mlflow.models.ModelSignature``; inferred from the example if not given.
         input_example: rows that the model predicts on; the first 100 are stored.
@@ -123,7 +133,7 @@ def log_model(
         raise AlreadyExists(f"run {run_id} has files at {path!r} already; log the model under another path")
     with tempfile.TemporaryDirectory(prefix="lakelineage-") as temporary:
         folder = Path(temporary, "model")
-        mlflow_models.save(model, folder, signature, input_example)
+        save(model, folder, signature, input_example)
         run = engine.find_run(run_id, ("experiment_id",))
         if run is None:
             raise RunNotFound(f"no run has the id {run_id}; start one by lake.start_run()")
@@ -211,24 +221,31 @@ def _elsewhere(uri: str, place: str) -> InvalidInput:
     return InvalidInput(f"the files of {uri} are at {place}, outside the lake; load it with mlflow.pyfunc.load_model")
 
 
-def load_model(engine: "Engine", uri: Any) -> LoadedModel:
+def load_model(engine: "Engine", uri: Any, trust: Trust = None) -> LoadedModel:
     """Load the model that ``models:/name/3``, ``models:/name@alias``, ``models:/m-…`` or ``runs:/<run>/<path>`` names.
 
     Its files are checked against what was logged before anything of them runs.
 
+    Args:
+        engine: the open lake.
+        uri: which model.
+        trust: what it may run when it is loaded, see :func:`lakelineage.inference.trust.allowed`.
+
     Raises:
-        InvalidInput: no such URI.
+        InvalidInput: no such URI or word of trust.
+        NotTrusted: it would run something else.
         ModelNotFound, ArtifactNotFound: it names nothing.
         LakeDamaged: a file is gone or is not what was logged.
         MissingExtra: mlflow, or a package that the model needs, is not installed.
     """
-    return load_located(engine, uri if isinstance(uri, Located) else locate(engine, uri))
+    trusted = allowed(trust)
+    return load_located(engine, uri if isinstance(uri, Located) else locate(engine, uri), trusted)
 
 
-def load_located(engine: "Engine", place: Located) -> LoadedModel:
-    """Load a model that was found already."""
+def load_located(engine: "Engine", place: Located, trusted: frozenset[str]) -> LoadedModel:
+    """Load a model that was found already, if it runs nothing but what is trusted."""
     folder, keep = materialized(engine, place)
-    return mlflow_models.load(folder, keep)
+    return mlflow_models.load(folder, place.label, trusted, keep)
 
 
 def materialized(engine: "Engine", place: Located) -> tuple[Path, AbstractContextManager[Any]]:

@@ -18,6 +18,7 @@ from lakelineage.inference.query_source import of_query
 from lakelineage.inference.recorded import notes, record, record_missing
 from lakelineage.inference.scorer import Scorer
 from lakelineage.inference.source import Source, of_snapshot, pinned
+from lakelineage.inference.trust import Trust, allowed
 from lakelineage.inference.upsert import upsert
 from lakelineage.model import validate
 from lakelineage.store.output import Output, Record, Target
@@ -74,6 +75,7 @@ class _Job:
     target: Target
     source: Source
     columns: Sequence[str] | None
+    trusted: frozenset[str]
     batch_size: int
     mode: Mode
     key: tuple[str, ...]
@@ -89,6 +91,7 @@ def score(
     tables: Mapping[str, Any] | None = None,
     version: int | None = None,
     columns: Sequence[str] | None = None,
+    trust: Trust = None,
     batch_size: int = BATCH_SIZE,
     mode: Mode = "append",
     key: str | Sequence[str] | None = None,
@@ -106,12 +109,13 @@ def score(
 
     Raises:
         InvalidInput: columns are missing or of wrong types, a name is taken, or there are no rows; nothing was written.
+        NotTrusted: the model would run something else than ``trust`` allows; nothing was loaded or written.
         ModelNotFound, ArtifactNotFound, TableNotFound, VersionNotFound: something named does not exist.
         MissingExtra: mlflow, or a package that the model needs, is not installed.
         ConcurrentWrite: another writer changed the output meanwhile.
     """
     started = time.monotonic()
-    keys = _checked(mode, key, incremental, on_new_model, batch_size)
+    keys, trusted = _checked(mode, key, incremental, on_new_model, batch_size), allowed(trust)
     if tables is not None and (incremental or version is not None):
         raise InvalidInput(
             "of the answer to a query nobody knows what is new, and its tables have versions of their own: with "
@@ -126,7 +130,7 @@ def score(
     if target.existing is not None and target.existing.table_id in {pin.table_id for pin in source.pins}:
         raise InvalidInput(f"{uri} is the input itself; write the predictions to another table")
     wanted = None if snapshot is None else marks.mark(snapshot, place.node, columns)
-    job = _Job(engine, place, target, source, columns, batch_size, mode, keys, wanted)
+    job = _Job(engine, place, target, source, columns, trusted, batch_size, mode, keys, wanted)
     if incremental and snapshot is not None and wanted is not None:
         record_missing(engine, target)
         change = increment.plan(engine, snapshot, target, wanted, keys, on_new_model)
@@ -194,7 +198,7 @@ def _done(job: _Job, change: Increment, incremental: bool, progress: Progress) -
         scorer = Scorer(job.place, change.source, job.columns, job.batch_size, told)
         begun = None
         if change.source.total != 0:
-            begun = scorer.start(load_located(job.engine, job.place))
+            begun = scorer.start(load_located(job.engine, job.place, job.trusted))
         if begun is None and not change.removed and _is_nothing(job, change, incremental):
             return _nothing(job)
         written, record_of = _written(job, change, incremental, begun)

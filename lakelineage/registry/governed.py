@@ -1,7 +1,7 @@
 """Requests, approvals and rules of registered models, as their users call them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lakelineage.errors import InvalidInput
@@ -212,7 +212,13 @@ class Governed(ABC):
         return run.set_checks(self._engine, known_name(name), checks, said(comment))
 
     def validate(
-        self, name: str, version: int | str, *, checks: Sequence[str] | None = None, comment: str | None = None
+        self,
+        name: str,
+        version: int | str,
+        *,
+        checks: Sequence[str] | None = None,
+        comment: str | None = None,
+        trust: bool | str | Iterable[str] | None = None,
     ) -> "Validation":
         """Run checks on a version, and record what they find.
 
@@ -224,14 +230,16 @@ class Governed(ABC):
             version: number or alias.
             checks: names of the checks; all that the model has, if not given.
             comment: why; kept with the results and in the activity log.
+            trust: what models may run when they are loaded, as for :meth:`lakelineage.Lake.load_model`.
 
         Raises:
             ModelNotFound: there is no such version.
-            InvalidInput: the model has no such check, or none at all.
+            InvalidInput: the model has no such check, or none at all; or no such word of trust.
+            NotTrusted: a model would run something else when it is loaded; nothing is recorded.
         """
         from lakelineage.validation import run
 
-        return run.validate(self._engine, self.get(name, version), checks, said(comment))
+        return run.validate(self._engine, self.get(name, version), checks, said(comment), trust)
 
     def check_results(self, name: str, version: int | None = None) -> "list[CheckResult]":
         """What checks found, oldest first.

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from lakelineage.errors import InvalidInput
 from lakelineage.inference.models import materialized
 from lakelineage.inference.source import of_snapshot
+from lakelineage.inference.trust import require
 from lakelineage.model import validate
 from lakelineage.validation.data import OnRows
 from lakelineage.validation.kinds import Finding
@@ -46,11 +47,13 @@ class LoadAndPredict(OnRows):
 
     def judge(self, subject: Subject) -> Finding:  # noqa: D102
         folder, keep = materialized(subject.engine, subject.place())
+        require(folder, subject.place().label, subject.trusted)
         with keep, tempfile.TemporaryDirectory(prefix="lakelineage-") as temporary:
             rows, answer = Path(temporary, "rows.arrow"), Path(temporary, "answer.json")
             if self.data is not None:
                 self._write(subject, rows)
             command = [sys.executable, "-m", "lakelineage.inference.fresh", str(folder), str(rows), str(answer)]
+            command += sorted(subject.trusted)
             try:
                 done = subprocess.run(command, capture_output=True, timeout=self.timeout, check=False)
             except subprocess.TimeoutExpired:

@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lakelineage.errors import ApprovalNeeded, ChecksNotPassed, InvalidInput, LakeError, MissingExtra, NotFound
+from lakelineage.errors import (
+    ApprovalNeeded,
+    ChecksNotPassed,
+    InvalidInput,
+    LakeError,
+    MissingExtra,
+    NotFound,
+    NotTrusted,
+)
+from lakelineage.inference.trust import Trust, allowed
 from lakelineage.model import validate as values
 from lakelineage.model.clock import wall_clock
 from lakelineage.registry import checks, direct, write
@@ -104,7 +113,9 @@ def defined(engine: "Engine", name: str) -> Mapping[str, Check]:
     return {check: parsed(json.loads(text)) for check, text in Checks(engine, own).definitions.items()}
 
 
-def validate(engine: "Engine", version: ModelVersion, names: Sequence[str] | None, comment: str | None) -> Validation:
+def validate(
+    engine: "Engine", version: ModelVersion, names: Sequence[str] | None, comment: str | None, trust: Trust = None
+) -> Validation:
     """Run checks of a version, and record what they find: a row of each, and a tag ``check.<name>`` of the version.
 
     Args:
@@ -112,14 +123,16 @@ def validate(engine: "Engine", version: ModelVersion, names: Sequence[str] | Non
         version: to be checked.
         names: of the checks; all that the model has, if not given.
         comment: why.
+        trust: what models may run when they are loaded.
 
     Raises:
-        InvalidInput: the model has no such check, or none at all.
+        InvalidInput: the model has no such check, or none at all; or no such word of trust.
+        NotTrusted: a model would run something else; nothing is recorded.
         ModelNotFound: the version was deleted meanwhile.
     """
     own = version.registered_model_id
     wanted = _chosen(defined(engine, version.name), version.name, names)
-    subject = Subject(engine, version, Checks(engine, own))
+    subject = Subject(engine, version, Checks(engine, own), allowed(trust))
     rows = [_run(check, name, subject, comment) for name, check in wanted.items()]
 
     def decide(_: "pa.Table") -> list[tuple[Any, ...]]:
@@ -172,6 +185,8 @@ def _run(check: Check, name: str, subject: Subject, comment: str | None) -> Stat
 def _judged(check: Check, subject: Subject) -> tuple[Verdict, Finding]:
     try:
         finding = check.judge(subject)
+    except NotTrusted:  # says nothing about the model: whoever runs the checks has to decide
+        raise
     except _NOT_THE_MODELS as error:
         return ERROR, Finding(False, str(error))
     except InvalidInput as error:

@@ -20,12 +20,14 @@ class Subject:
         engine: the open lake.
         version: the version.
         checks: of its model.
+        trusted: what models may run when they are loaded, see :mod:`lakelineage.inference.trust`.
     """
 
-    def __init__(self, engine: "Engine", version: ModelVersion, checks: Checks) -> None:
+    def __init__(self, engine: "Engine", version: ModelVersion, checks: Checks, trusted: frozenset[str]) -> None:
         self.engine = engine
         self.version = version
         self.checks = checks
+        self.trusted = trusted
         self._loaded: dict[int, LoadedModel] = {}
 
     def place(self, version: int | None = None) -> Located:
@@ -42,5 +44,5 @@ class Subject:
         """The version, or another of the same model, loaded once."""
         number = version or self.version.version
         if number not in self._loaded:
-            self._loaded[number] = load_located(self.engine, self.place(number))
+            self._loaded[number] = load_located(self.engine, self.place(number), self.trusted)
         return self._loaded[number]

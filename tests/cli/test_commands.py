@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 import subprocess
 import sys
@@ -239,24 +240,33 @@ def test_models_are_registered_aliased_found_and_score(registered: Path, place: 
     assert models("alias", "double", "champion", "2", "--comment", "why not")["aliases"] == ["champion"]
     assert models("show", "double@champion") == models("show", "double@2")
     assert [row["version"] for row in models("show", "double")] == [1, 2]
-    assert models() == models("list") == [models("show", "double@2")]
+    shown = models("show", "double@2")
+    assert (
+        models() == models("list") == [{key: value for key, value in shown.items() if key not in {"inputs", "checks"}}]
+    )
     found = models("find", "--trained-on", place.source, "--version", "0", "--where", "metrics.rmse < 2")
     assert [row["version"] for row in found] == [1, 2]
     assert models("find", "--trained-on", place.source, "--version", "1") == []
 
     predictions = registered.parent / "predictions"
-    done = answer(
-        "--lake", registered, "score", "models:/double@champion", place.source, predictions, "--batch-size", 3
-    )
+    refused = call("--lake", registered, "--json", "score", "models:/double@champion", place.source, predictions)
+    error = json.loads(refused.stderr)["error"]
+    assert (refused.returncode, error["code"]) == (1, "not_trusted")
+    assert "python_model.pkl" in error["message"]
+    assert "--trust pickle" in error["message"]
+    assert not predictions.exists()
+    trusted = ("--trust", "pickle")
+    first = ("score", "models:/double@champion", place.source, predictions, "--batch-size", 3, *trusted)
+    done = answer("--lake", registered, *first)
     assert (done["rows"], done["model_version"], done["input_version"], done["output_version"]) == (8, 2, 1, 0)
-    once = ("score", "models:/double/1", place.source, predictions, "--version", 0, "--mode", "overwrite")
+    once = ("score", "models:/double/1", place.source, predictions, "--version", 0, "--mode", "overwrite", *trusted)
     assert answer("--lake", registered, *once)["rows"] == 4
-    again = ("score", "models:/double/1", place.source, predictions, "--incremental", "--key", "x")
+    again = ("score", "models:/double/1", place.source, predictions, "--incremental", "--key", "x", *trusted)
     newer = answer("--lake", registered, *again)
     assert (newer["kind"], newer["rows"]) == ("incremental", 4)
     told = call("--lake", registered, *again)
     assert (told.returncode, "nothing to score" in told.stdout) == (0, True)
-    chosen = ("score", "models:/double/1", "select * from t where x < 3", predictions.with_name("few"))
+    chosen = ("score", "models:/double/1", "select * from t where x < 3", predictions.with_name("few"), *trusted)
     assert 0 < answer("--lake", registered, *chosen, "--table", f"t={place.source}")["rows"] < 8
     assert call("--lake", registered, *chosen, "--table", "t").returncode == 1
     assert models("alias", "double", "champion", "--delete") == {"name": "double", "alias": "champion", "version": None}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lakelineage.engine import Engine
-from lakelineage.inference import mlflow_models
+from lakelineage.inference import mlflow_library
 from lakelineage.model.changes import Rows
 from lakelineage.model.ids import new_id
 from lakelineage.registry.models import Models
@@ -21,7 +21,7 @@ MakeRun = Callable[..., str]
 def _mlflow() -> None:
     """mlflow warns of its own code while it is imported; tests that import it themselves come after this."""
     for module in ("mlflow.pyfunc", "mlflow.sklearn", "mlflow.models"):
-        mlflow_models._mlflow(module)
+        mlflow_library.module(module)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What tables of people are scored to by models that multiply."""
 
+import pandas as pd
 import pyarrow as pa
 from deltalake import DeltaTable
 
@@ -7,7 +8,13 @@ from lakelineage.inference.models import log_model
 
 
 def logged(engine, run, factor):
-    log_model(engine, run, lambda frame: frame["bmi"] * factor, "model")
+    """A model that multiplies exactly, and runs no code when it is loaded."""
+    from sklearn.linear_model import LinearRegression
+
+    example = pd.DataFrame({"bmi": [1.0, 2.0]})
+    model = LinearRegression(fit_intercept=False).fit(example, example["bmi"] * factor)
+    model.coef_[:] = factor
+    log_model(engine, run, model, "model", input_example=example)
     return f"runs:/{run}/model"
 
 

@@ -238,11 +238,11 @@ def test_keys_and_columns_of_any_name_and_type_are_merged(engine, make_run, tmp_
 
     write_deltalake(source, rows(6))
     key = ["My Id", 'a"b']
-    score(engine, f"runs:/{run}/model", source, output, incremental=True, key=key)
+    score(engine, f"runs:/{run}/model", source, output, incremental=True, key=key, trust="pickle")
     changed = rows(8).to_pylist()[1:]
     changed[0]["tags"] = ["y"]
     write_deltalake(source, pa.Table.from_pylist(changed, schema=rows(1).schema), mode="overwrite")
-    done = score(engine, f"runs:/{run}/model", source, output, incremental=True, key=key)
+    done = score(engine, f"runs:/{run}/model", source, output, incremental=True, key=key, trust="pickle")
     assert (done.kind, done.rows, done.deleted) == ("incremental", 3, 1)
     found = DeltaTable(output).to_pyarrow_table().sort_by("My Id")
     assert found.select(rows(1).schema.names).to_pylist() == changed
@@ -308,8 +308,8 @@ def test_a_model_that_fails_in_a_merge_leaves_the_output_as_it_was(engine, make_
 
     run = make_run(trained_on=None)
     log_model(engine, run, picky, "model")
-    score(engine, f"runs:/{run}/model", source, output, incremental=True, key="id")
+    score(engine, f"runs:/{run}/model", source, output, incremental=True, key="id", trust="pickle")
     DeltaTable(source).update({"bmi": "id * 1.0 + 480"})
     with pytest.raises(RuntimeError, match="too much"):
-        score(engine, f"runs:/{run}/model", source, output, incremental=True, key="id", batch_size=10)
+        score(engine, f"runs:/{run}/model", source, output, incremental=True, key="id", batch_size=10, trust="pickle")
     assert DeltaTable(output).version() == 0

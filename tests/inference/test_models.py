@@ -47,7 +47,7 @@ def test_an_estimator_that_skops_does_not_know_comes_back_too(engine, make_run, 
 
     odd = make_pipeline(FunctionTransformer(lambda frame: frame * 1.0), regressor)
     run = make_run()
-    loaded = load_model(engine, log_model(engine, run, odd, "model", input_example=features.head(3)))
+    loaded = load_model(engine, log_model(engine, run, odd, "model", input_example=features.head(3)), trust="pickle")
     assert np.array_equal(loaded.predict(features), regressor.predict(features))
 
 
@@ -68,7 +68,7 @@ def test_callables_and_python_models_come_back(engine, make_run, features):
 
     run = make_run()
     for path, model, expected in (("fn", by_closure, 7), ("custom", Custom(), 5)):
-        loaded = load_model(engine, log_model(engine, run, model, path, input_example=features.head(3)))
+        loaded = load_model(engine, log_model(engine, run, model, path, input_example=features.head(3)), trust="pickle")
         assert loaded.inputs == ("bmi", "age")
         assert list(loaded(features)) == list(features["age"] * expected)
 
@@ -78,8 +78,8 @@ def test_logging_and_loading_say_nothing(engine, make_run, regressor, features, 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for path, model in (("sk", regressor), ("fn", lambda frame: frame["bmi"])):
-            load_model(engine, log_model(engine, run, model, path, input_example=features.head(3)))
-            load_model(engine, log_model(engine, run, model, f"{path}_bare"))
+            load_model(engine, log_model(engine, run, model, path, input_example=features.head(3)), trust="pickle")
+            load_model(engine, log_model(engine, run, model, f"{path}_bare"), trust="pickle")
     written = capfd.readouterr()
     assert (written.out, written.err) == ("", "")
 
@@ -194,11 +194,11 @@ def test_a_model_is_loaded_by_alias_version_and_run(engine, models, make_run):
     models.set_alias("m", "champion", 1)
     frame = pd.DataFrame({"bmi": [4.0]})
     for uri in ("models:/m/1", "models:/m@champion", "models:/m/latest", f"runs:/{run}/model", version):
-        assert list(load_model(engine, uri).predict(frame)) == [4.0]
+        assert list(load_model(engine, uri, trust="pickle").predict(frame)) == [4.0]
     with pytest.raises(ModelNotFound):
-        load_model(engine, "models:/m/2")
+        load_model(engine, "models:/m/2", trust="pickle")
     with pytest.raises(ArtifactNotFound):
-        load_model(engine, f"runs:/{run}/other")
+        load_model(engine, f"runs:/{run}/other", trust="pickle")
 
 
 def test_without_mlflow_the_error_says_what_to_install(tmp_path):
@@ -239,7 +239,7 @@ def test_a_logged_model_is_known_by_its_id_its_run_and_its_node(engine, make_run
     (made,) = engine.query("select run_id, model_id, direction from run_models").to_pylist()
     assert made == {"run_id": run, "model_id": logged.model_id, "direction": "output"}
     frame = pd.DataFrame({"bmi": [4.0]})
-    assert list(load_model(engine, f"models:/{logged.model_id}").predict(frame)) == [4.0]
+    assert list(load_model(engine, f"models:/{logged.model_id}", trust="pickle").predict(frame)) == [4.0]
     assert str(resolve(engine, f"artifact:{logged.model_id}").node) == logged.node
     with pytest.raises(ModelNotFound, match="no logged model"):
-        load_model(engine, f"models:/m-{'0' * 32}")
+        load_model(engine, f"models:/m-{'0' * 32}", trust="pickle")

@@ -129,7 +129,7 @@ def test_nothing_is_committed_if_a_later_batch_fails(engine, models, make_run, p
     run = make_run()
     log_model(engine, run, picky, "model")
     with pytest.raises(RuntimeError, match="row 700 is odd"):
-        score(engine, f"runs:/{run}/model", patients, output, batch_size=100)
+        score(engine, f"runs:/{run}/model", patients, output, batch_size=100, trust="pickle")
     assert not DeltaTable.is_deltatable(output)
     assert engine.query("select count(*) as n from lineage where source like 'artifact:%'").to_pylist() == [{"n": 0}]
 
@@ -173,7 +173,7 @@ def test_wrong_options_are_refused(engine, champion, patients, output, tmp_path)
 def test_a_model_named_by_its_run_has_no_name_or_version(engine, make_run, patients, output):
     run = make_run()
     log_model(engine, run, lambda frame: frame["bmi"] * 2, "model")
-    result = score(engine, f"runs:/{run}/model", patients, output)
+    result = score(engine, f"runs:/{run}/model", patients, output, trust="pickle")
     assert (result.model_name, result.model_version, result.run_id) == (None, None, run)
     found = rows(output)
     assert found["_model_name"].null_count == found["_model_version"].null_count == 1_000
@@ -228,7 +228,7 @@ def nothing(frame):
 def test_predictions_of_every_shape_become_columns(engine, make_run, patients, output, model, columns):
     run = make_run()
     log_model(engine, run, model, "model")
-    score(engine, f"runs:/{run}/model", patients, output, batch_size=300)
+    score(engine, f"runs:/{run}/model", patients, output, batch_size=300, trust="pickle")
     schema = rows(output).schema
     found = {name: str(schema.field(name).type) for name in schema.names if name.startswith("prediction")}
     assert found == columns
@@ -241,7 +241,7 @@ def test_a_model_that_returns_too_few_predictions_is_refused(engine, make_run, p
     run = make_run()
     log_model(engine, run, lambda frame: frame["bmi"].head(1), "model")
     with pytest.raises(InvalidInput, match="1000 rows"):
-        score(engine, f"runs:/{run}/model", patients, output)
+        score(engine, f"runs:/{run}/model", patients, output, trust="pickle")
     assert not DeltaTable.is_deltatable(output)
 
 
@@ -253,7 +253,7 @@ def test_a_prediction_that_changes_its_type_is_refused(engine, make_run, patient
 
     log_model(engine, run, fickle, "model")
     with pytest.raises(InvalidInput, match="first batch"):
-        score(engine, f"runs:/{run}/model", patients, output, batch_size=500)
+        score(engine, f"runs:/{run}/model", patients, output, batch_size=500, trust="pickle")
     assert not DeltaTable.is_deltatable(output)
 
 
@@ -305,7 +305,7 @@ def test_memory_holds_a_few_batches_however_many_there_are(engine, make_run, tmp
 
     snapshot = pin(engine, source)
     idle, count = pa.total_allocated_bytes(), 2 * size * files
-    score(engine, f"runs:/{run}/model", snapshot, output, batch_size=size, progress=watch)
+    score(engine, f"runs:/{run}/model", snapshot, output, batch_size=size, progress=watch, trust="pickle")
     assert seen == list(range(size, count + 1, size))
     a_batch = size * 8 * 9  # three columns in, a prediction, and the provenance
     assert max(alive) - idle < 40 * a_batch < count * 8 * 9 / 5

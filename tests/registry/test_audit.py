@@ -25,7 +25,7 @@ def audited(lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ll.Lake:
         run.log_model(lambda frame: frame["x"] * 2, "model")
     lake.models.register("m", run, tags={"check.slice": "passed"})
     lake.models.approve(lake.models.request("m", 1, alias="champion", comment="please"), comment="fine")
-    lake.score("models:/m@champion", tmp_path / "points", tmp_path / "out")
+    lake.score("models:/m@champion", tmp_path / "points", tmp_path / "out", trust="pickle")
     return lake
 
 

@@ -10,14 +10,14 @@ from deltalake import write_deltalake
 from sklearn.linear_model import LinearRegression
 
 import lakelineage as ll
-from lakelineage.inference import mlflow_models
+from lakelineage.inference import mlflow_library
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _mlflow() -> None:
     """mlflow warns of its own code while it is imported; tests that import it themselves come after this."""
     for module in ("mlflow.pyfunc", "mlflow.sklearn", "mlflow.models"):
-        mlflow_models._mlflow(module)
+        mlflow_library.module(module)
 
 
 @pytest.fixture

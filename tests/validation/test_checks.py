@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score, root_mean_squared_error
 
 import lakelineage as ll
-from lakelineage.errors import ApprovalNeeded, ChecksNotPassed, InvalidInput, ModelNotFound, TableNotFound
+from lakelineage.errors import ApprovalNeeded, ChecksNotPassed, InvalidInput, ModelNotFound, NotTrusted, TableNotFound
 from lakelineage.validation import (
     Check,
     CheckResult,
@@ -196,6 +196,23 @@ def test_a_model_without_its_files_is_not_validated_by_an_error(lake: ll.Lake, m
     assert "not what was logged" in found.detail
     assert lake.models.get("m", 1).stage == "None"
     assert lake.models.standing("m", 1) == {"it": "error"}
+
+
+def test_a_model_that_would_run_code_is_not_judged_without_trust(lake: ll.Lake, model: str, tmp_path: Path) -> None:
+    with lake.start_run("prices") as made:
+        made.log_model(lambda frame: frame["size"] * 2.0, input_example=pd.DataFrame({"size": [1.0, 2.0]}))
+    lake.models.register("m", made)
+    doubles = str(tmp_path / "doubles")
+    write_deltalake(doubles, pd.DataFrame({"size": [1.0, 2.0], "y": [2.0, 4.0]}))
+    evaluation = Evaluation(metric="r2_score", data=doubles, label="y", min=0.9, archive=True)
+    lake.models.set_checks("m", {"loads": LoadAndPredict(), "good": evaluation})
+    for check in ("loads", "good"):
+        with pytest.raises(NotTrusted, match=r"models:/m/3.*python_model\.pkl"):
+            lake.models.validate("m", 3, checks=[check])
+    assert lake.models.check_results("m", 3) == []
+    assert (lake.models.get("m", 3).stage, lake.models.get("m", 3).tags) == ("None", {})
+    done = lake.models.validate("m", 3, trust="pickle")
+    assert [each.result for each in done.results] == ["passed", "passed"]
 
 
 #: An evaluation that names no threshold.

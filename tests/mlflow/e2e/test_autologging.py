@@ -75,7 +75,7 @@ def test_scikit_learns_autologging_is_complete_and_the_lake_knows_it(lake: ll.La
     assert any(row["label"] == f"{homes}@0" for row in upstream if row["kind"] == "dataset")
     assert any(model.model_id in node for node in kinds)
     probe = frame[["size", "rooms"]].head()
-    native = lake.load_model(f"models:/rents/{version.version}").predict(probe)
+    native = lake.load_model(f"models:/rents/{version.version}", trust="pickle").predict(probe)
     assert np.allclose(native, mlflow.pyfunc.load_model("models:/rents/1").predict(probe))
     assert lake.models.find(trained_on=homes)[0].version == 1
 
@@ -134,7 +134,7 @@ def test_a_model_of_ones_own_is_logged_registered_and_loaded_by_its_alias(lake: 
     assert loaded.predict(frame)["x"].tolist() == [2.0, 4.0]
     assert loaded.metadata.model_id == info.model_id
     assert client.get_model_version_by_alias("doubled", "champion").run_id == info.run_id
-    assert lake.load_model("models:/doubled@champion").predict(frame)["x"].tolist() == [2.0, 4.0]
+    assert lake.load_model("models:/doubled@champion", trust="pickle").predict(frame)["x"].tolist() == [2.0, 4.0]
 
 
 def test_an_evaluation_is_tied_to_the_very_model_and_data(lake: ll.Lake, homes: str) -> None:

@@ -261,7 +261,9 @@ def test_models_are_registered_aliased_found_and_score(registered: Path, place: 
     assert (done["rows"], done["model_version"], done["input_version"], done["output_version"]) == (8, 2, 1, 0)
     once = ("score", "models:/double/1", place.source, predictions, "--version", 0, "--mode", "overwrite", *trusted)
     assert answer("--lake", registered, *once)["rows"] == 4
-    again = ("score", "models:/double/1", place.source, predictions, "--incremental", "--key", "x", *trusted)
+    again = ("score", "models:/double/1", place.source, predictions, "--incremental", *trusted)
+    keyed = call("--lake", registered, *again, "--key", "x")
+    assert (keyed.returncode, "several rows with x = 1.0" in " ".join(keyed.stderr.split())) == (1, True)
     newer = answer("--lake", registered, *again)
     assert (newer["kind"], newer["rows"]) == ("incremental", 4)
     told = call("--lake", registered, *again)

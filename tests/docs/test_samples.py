@@ -11,6 +11,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 _RUN = re.compile(r"^```(python|bash|sql|ipython)$", re.MULTILINE)
 SQL = DOCS / "how-to" / "sql.md"
+#: Run with the session of the tests: tests/spark/test_page.py.
+SPARK = DOCS / "how-to" / "spark.md"
 #: What a page's samples tell, among other things.
 TOLD = {"README.md": "ridge-0.1"}
 PAGES = [ROOT / "README.md", *(page for page in sorted(DOCS.rglob("*.md")) if _RUN.search(page.read_text()))]
@@ -21,7 +23,7 @@ def _name(page: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if page != SQL], ids=_name)
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in (SQL, SPARK)], ids=_name)
 def test_the_samples_of_every_page_run_word_for_word(page: Path, run_page: Callable[[Path], str]) -> None:
     assert TOLD.get(_name(page), "") in run_page(page)
 

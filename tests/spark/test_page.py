@@ -1,4 +1,4 @@
-"""The page about Spark does what it says; its session is the one of the tests."""
+"""The page about Spark does what it says; its session is the one of the tests, with the jars that the page names."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.docs.samples import blocks
+from tests.jars import ARTIFACTS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -25,8 +26,9 @@ def test_the_page_runs_from_top_to_bottom(
     spark: "SparkSession", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    session, *samples = [block for block in blocks(PAGE) if block.language == "python"]
+    assert all(artifact in session.code for artifact in ARTIFACTS if "delta-spark" in artifact)
     namespace: dict[str, Any] = {"spark": spark}
-    samples = [block for block in blocks(PAGE) if block.language == "py"]
     assert len(samples) == 2
     for block in samples:
         exec(compile("\n" * (block.line - 1) + block.code, str(PAGE), "exec"), namespace)

@@ -164,6 +164,23 @@ def test_nan_is_unequal_to_everything_and_above_nothing(store: TrackingStore, ru
             assert {model.name for model in found} == expected, (text, flushed)
 
 
+def test_times_are_cut_to_milliseconds_in_order_and_filter_too(
+    store: TrackingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty models, each 0.7 ms after the one before: rounding would put some beside those of the next millisecond."""
+    clock = iter(range(1_800_000_000_000_200, 1_800_000_000_020_000, 700))
+    monkeypatch.setattr(logged_models, "wall_clock", lambda: next(clock))
+    for _ in range(20):
+        store.create_logged_model("0")
+    for field in ("creation_timestamp", "last_updated_timestamp"):
+        found = store.search_logged_models(["0"], order_by=[{"field_name": field, "ascending": False}])
+        keys = [(-getattr(one, field), one.model_id) for one in found]
+        assert keys == sorted(keys)
+    for one in found:
+        same = store.search_logged_models(["0"], f"attributes.creation_timestamp = {one.creation_timestamp}")
+        assert one.model_id in [each.model_id for each in same]
+
+
 def test_pages_of_a_search_put_together_are_the_search(store: TrackingStore, run_id: str) -> None:
     ids = []
     for number in range(7):

@@ -17,11 +17,11 @@ from lakelineage.model import nodes
 if TYPE_CHECKING:
     from lakelineage.engine import Reads
 
-_MILLIS = "epoch_ms(coalesce({0}.last_updated_at, {0}.updated_at))"
+_MILLIS = "epoch_us(coalesce({0}.last_updated_at, {0}.updated_at)) // 1000"
 #: Registered models that are there. Registering a version changes the model too, in MLflow's eyes.
 MODELS = f"""
-SELECT name, registered_model_id, description, tags, aliases, epoch_ms(m.created_at) AS created,
-  greatest({_MILLIS.format("m")}, coalesce(epoch_ms(newest.at), 0)) AS updated
+SELECT name, registered_model_id, description, tags, aliases, epoch_us(m.created_at) // 1000 AS created,
+  greatest({_MILLIS.format("m")}, coalesce(epoch_us(newest.at) // 1000, 0)) AS updated
 FROM registered_models m LEFT JOIN (
   SELECT registered_model_id AS id, max(created_at) AS at FROM model_versions GROUP BY 1
 ) newest ON newest.id = m.registered_model_id
@@ -29,8 +29,8 @@ WHERE lifecycle_stage = 'active'
 """
 #: Versions that are there. Renaming a model changes its versions too, in MLflow's eyes.
 VERSIONS = f"""
-SELECT v.* EXCLUDE (created_at, last_updated_at, updated_at), epoch_ms(v.created_at) AS created,
-  greatest({_MILLIS.format("v")}, coalesce(epoch_ms(renamed.at), 0)) AS updated
+SELECT v.* EXCLUDE (created_at, last_updated_at, updated_at), epoch_us(v.created_at) // 1000 AS created,
+  greatest({_MILLIS.format("v")}, coalesce(epoch_us(renamed.at) // 1000, 0)) AS updated
 FROM model_versions v LEFT JOIN (
   SELECT id, max(last_updated_at) AS at FROM (
     SELECT coalesce(registered_model_id, name) AS id, name, last_updated_at,

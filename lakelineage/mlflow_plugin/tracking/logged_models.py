@@ -37,10 +37,10 @@ _COLUMNS = ", ".join(
 )
 #: Values measured of logged models; one of the same run, name, time and step is one value.
 _METRICS = """
-SELECT model_id, key, value, epoch_ms(timestamp) AS timestamp, step, dataset, dataset_digest, run_id
+SELECT model_id, key, value, epoch_us(timestamp) // 1000 AS timestamp, step, dataset, dataset_digest, run_id
 FROM metrics WHERE model_id IN ({ids})
 QUALIFY row_number() OVER (
-  PARTITION BY model_id, key, epoch_ms(timestamp), step, run_id ORDER BY ingested_at, writer, seq
+  PARTITION BY model_id, key, epoch_us(timestamp) // 1000, step, run_id ORDER BY ingested_at, writer, seq
 ) = 1
 ORDER BY ingested_at, writer, seq
 """

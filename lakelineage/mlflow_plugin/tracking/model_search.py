@@ -17,14 +17,14 @@ _STATUS = "CASE m.status {} END".format(
 )
 #: DuckDB has NaN above all numbers; and ``isnan`` goes by the statistics of Parquet files, which leave NaN out.
 _NAN = "value::VARCHAR = 'nan'"
-#: Attribute, as MLflow's grammar calls it → SQL.
+#: Attribute, as MLflow's grammar calls it → SQL. DuckDB's ``epoch_ms`` rounds; MLflow, and who divides by 1000, cuts.
 _ATTRIBUTES = {
     "model_id": "m.model_id",
     "experiment_id": "m.experiment_id",
     "name": "m.name",
     "artifact_location": "m.artifact_location",
-    "creation_timestamp_ms": "epoch_ms(m.created_at)",
-    "last_updated_timestamp_ms": "epoch_ms(m.last_updated_at)",
+    "creation_timestamp_ms": "epoch_us(m.created_at) // 1000",
+    "last_updated_timestamp_ms": "epoch_us(m.last_updated_at) // 1000",
     "status": "m.status",
     "lifecycle_stage": "m.lifecycle_stage",
     "model_type": "m.model_type",

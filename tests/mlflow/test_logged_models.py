@@ -177,7 +177,7 @@ def test_times_are_cut_to_milliseconds_in_order_and_filter_too(
         keys = [(-getattr(one, field), one.model_id) for one in found]
         assert keys == sorted(keys)
     for one in found:
-        same = store.search_logged_models(["0"], f"attributes.creation_timestamp = {one.creation_timestamp}")
+        same = store.search_logged_models(["0"], f"attributes.creation_timestamp_ms = {one.creation_timestamp}")
         assert one.model_id in [each.model_id for each in same]
 
 

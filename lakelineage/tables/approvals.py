@@ -2,17 +2,17 @@
 
 from lakelineage.tables.declare import Column, Table
 
-_MODEL = Column("registered_model_id", "string", "the model, whatever it is named", nullable=False)
-_NAME = Column("name", "string", "name that the model had then", nullable=False)
-_USER = Column("user_id", "string", "who made this state")
-_COMMENT = Column("comment", "string", "why")
+MODEL = Column("registered_model_id", "string", "the model, whatever it is named", nullable=False)
+NAME = Column("name", "string", "name that the model had then", nullable=False)
+USER = Column("user_id", "string", "who made this state")
+COMMENT = Column("comment", "string", "why")
 
 MODEL_RULES_HISTORY = Table(
     "model_rules_history",
     "a state of the rules of a registered model; a model without any may be changed by everybody",
     (
-        _MODEL,
-        _NAME,
+        MODEL,
+        NAME,
         Column("stages", "strings", "stages that a version comes into by these rules only"),
         Column("aliases", "strings", "aliases that name a version by these rules only"),
         Column("approvers", "strings", "who may approve; none means everybody"),
@@ -20,8 +20,8 @@ MODEL_RULES_HISTORY = Table(
         Column("requester_may_approve", "bool", "whether who asks may approve too", nullable=False),
         Column("checks", "strings", "named checks that the version must have passed"),
         Column("direct", "bool", "whether a version may come in without a request", nullable=False),
-        _USER,
-        _COMMENT,
+        USER,
+        COMMENT,
     ),
     key=("registered_model_id",),
     unique=True,
@@ -32,8 +32,8 @@ MODEL_REQUESTS_HISTORY = Table(
     "a state of a request that a version of a model comes into a stage, or is named by an alias",
     (
         Column("request_id", "int64", "1, 2, 3, … of the lake", nullable=False),
-        _MODEL,
-        _NAME,
+        MODEL,
+        NAME,
         Column("version", "int64", "version that shall move", nullable=False),
         Column("stage", "string", "stage that it shall come into; null: an alias is asked for"),
         Column("alias", "string", "alias that shall name it; null: a stage is asked for"),
@@ -55,8 +55,8 @@ MODEL_REQUESTS_HISTORY = Table(
         Column("approved_by", "strings", "who has approved, in order"),
         Column("requested_by", "string", "who asked"),
         Column("requested_at", "timestamp", "when it was asked, UTC", nullable=False),
-        _USER,
-        _COMMENT,
+        USER,
+        COMMENT,
     ),
     key=("request_id",),
     unique=True,

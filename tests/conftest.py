@@ -34,6 +34,20 @@ S3 = tuple[str, dict[str, str]]
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on Spark are slow, and hear what pyspark warns of in its own code."""
+    noise = (
+        "ignore::DeprecationWarning",  # pyspark's own imports
+        "ignore::FutureWarning",  # pyspark on pandas 3
+        "ignore::ResourceWarning",  # sockets that pyspark leaves to its end
+    )
+    for item in items:
+        if "spark" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+            for each in noise:
+                item.add_marker(pytest.mark.filterwarnings(each))
+
+
 @pytest.fixture(autouse=True)
 def _own_user_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Spools and caches of remote lakes go to a temporary folder, not to the home of whoever runs the tests."""

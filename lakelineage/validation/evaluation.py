@@ -1,22 +1,25 @@
 """The check that a model predicts well on pinned data, or no worse than the version that is in use."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from lakelineage.errors import InvalidInput, MissingExtra
+from lakelineage.errors import InvalidInput, MissingExtra, NotTrusted
 from lakelineage.inference.scorer import Scorer
 from lakelineage.inference.scoring import BATCH_SIZE
 from lakelineage.inference.source import of_snapshot
 from lakelineage.model import validate
 from lakelineage.registry.names import alias_name
-from lakelineage.snapshots import Snapshot
+from lakelineage.snapshots import Snapshot, load
 from lakelineage.validation.data import OnRows
-from lakelineage.validation.kinds import Between, Finding, bound, options
+from lakelineage.validation.kinds import Between, Finding, Unknowable, bound, options
 from lakelineage.validation.subject import Subject
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from lakelineage.engine import Engine
 
 #: How scikit-learn ends the names of metrics of which less is better; those that end in ``_score`` are the others.
 #: Source: scikit-learn user guide, "Metrics and scoring", on the conventions of ``sklearn.metrics``.
@@ -53,7 +56,7 @@ class Evaluation(OnRows):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _function(self.metric)
+        validate.key(self.metric, "metric")
         validate.key(self.label, "label")
         validate.key(self.prediction, "prediction")
         options(self.options, "options")
@@ -64,6 +67,14 @@ class Evaluation(OnRows):
             alias_name(self.against)
         elif self.margin:
             raise InvalidInput(f"margin={self.margin} goes with against, the alias of the version to compare with")
+
+    def pinned(self, engine: "Engine") -> Self:  # noqa: D102
+        _function(self.metric)
+        made = super().pinned(engine)
+        there = load(engine, made.data).schema.names
+        if self.label not in there:
+            raise InvalidInput(f"label {self.label!r} is no column of the data; it has {there}")
+        return made
 
     @property
     def _bounds(self) -> Between:
@@ -88,22 +99,35 @@ class Evaluation(OnRows):
             return True, f"{self.against} names no version to compare with"
         if other == subject.version.version:
             return True, f"it is {self.against} itself"
-        theirs = self._measured(subject, snapshot, other)
+        theirs = self._theirs(subject, snapshot, other)
         gain = theirs - value if self.metric.endswith(_LESS_IS_BETTER) else value - theirs
         wanted = f"better by {self.margin:g} than" if self.margin > 0 else "no worse than"
         if self.margin < 0:
             wanted = f"at most {-self.margin:g} worse than"
         return gain >= self.margin, f"wanted {wanted} {theirs:g} of {self.against}, version {other}"
 
+    def _theirs(self, subject: Subject, snapshot: Snapshot, other: int) -> float:
+        """What the other version measures. That it cannot be measured is no fault of the one that is checked."""
+        what = f"{self.against}, version {other}, cannot be compared with"
+        try:
+            theirs = self._measured(subject, snapshot, other)
+        except NotTrusted:  # whoever runs the checks has to decide
+            raise
+        except Exception as error:
+            raise Unknowable(f"{what}: {type(error).__name__}: {error}") from error
+        if math.isnan(theirs):
+            raise Unknowable(f"{what}: its {self.metric} is NaN")
+        return theirs
+
     def _measured(self, subject: Subject, snapshot: Snapshot, version: int) -> float:
         import pyarrow as pa
 
         batches = list(self._predicted(subject, snapshot, version))
         if not batches:
-            raise InvalidInput(f"there are no rows to evaluate on{f' where {self.where}' if self.where else ''}")
+            raise Unknowable(f"there are no rows to evaluate on{f' where {self.where}' if self.where else ''}")
         true, predicted = (pa.chunked_array([batch.column(i) for batch in batches]) for i in (0, 1))
         if true.null_count:
-            raise InvalidInput(
+            raise Unknowable(
                 f"{true.null_count:,} of {len(true):,} rows have no {self.label!r}; leave them out by where"
             )
         function = _function(self.metric)
@@ -112,8 +136,6 @@ class Evaluation(OnRows):
     def _predicted(self, subject: Subject, snapshot: Snapshot, version: int) -> "Iterator[pa.RecordBatch]":
         """True and predicted values, in batches."""
         source, model = of_snapshot(snapshot), subject.model(version)
-        if self.label not in source.schema.names:
-            raise InvalidInput(f"{source.label} has no column {self.label!r}; it has {source.schema.names}")
         others = [name for name in source.schema.names if name != self.label] if model.inputs is None else None
         begun = Scorer(subject.place(version), source, others, BATCH_SIZE, None).start(model)
         if begun is None:

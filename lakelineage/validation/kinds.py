@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from lakelineage.validation.subject import Subject
 
 
+class Unknowable(Exception):
+    """Why a check cannot find out anything about a version, through no fault of the version's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a check found.
@@ -71,6 +75,7 @@ class Check(ABC):
         """Find out whether a version passes.
 
         Raises:
+            Unknowable: what the version is compared with, or checked on, is no good.
             LakelineageError: it could not be found out, or the model does not fit.
             Exception: whatever the model raises: it is code of its maker's.
         """

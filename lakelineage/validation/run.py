@@ -25,7 +25,7 @@ from lakelineage.registry.states import State, VersionStates
 from lakelineage.registry.values import ARCHIVED, ModelVersion
 from lakelineage.tables import MODEL_CHECK_RESULTS, MODEL_CHECKS_HISTORY, MODEL_VERSIONS_HISTORY
 from lakelineage.tracking.capture import current_user
-from lakelineage.validation.kinds import Check, Finding, parsed
+from lakelineage.validation.kinds import Check, Finding, Unknowable, parsed
 from lakelineage.validation.subject import Subject
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from lakelineage.engine import Engine
 
 #: What keeps a check from finding out, and is no fault of the model's.
-_NOT_THE_MODELS = (LakeError, NotFound, MissingExtra)
+_NOT_THE_MODELS = (Unknowable, LakeError, NotFound, MissingExtra)
 _LONGEST = 2_000
 
 

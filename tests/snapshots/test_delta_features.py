@@ -24,12 +24,7 @@ from lakelineage.snapshots import Snapshot
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # pyspark's own imports
-    pytest.mark.filterwarnings("ignore::FutureWarning"),  # pyspark on pandas 3
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # sockets that pyspark leaves to its end
-]
+pytestmark = pytest.mark.slow
 Make = Callable[..., str]
 
 

@@ -13,11 +13,7 @@ from lakelineage.snapshots.diff import diff
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # pyspark's own
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # sockets that pyspark leaves to its end
-]
+pytestmark = pytest.mark.slow
 _VECTORS = "'delta.enableDeletionVectors' = 'true'"
 _TELLS = "'delta.enableChangeDataFeed' = 'true'"
 _MAPPED = "'delta.columnMapping.mode' = 'name'"

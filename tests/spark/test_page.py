@@ -14,12 +14,7 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "spark.md"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # pyspark's own imports
-    pytest.mark.filterwarnings("ignore::FutureWarning"),  # pyspark on pandas 3
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # sockets that pyspark leaves to its end
-]
+pytestmark = pytest.mark.slow
 
 
 def test_the_page_runs_from_top_to_bottom(

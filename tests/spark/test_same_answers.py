@@ -18,12 +18,7 @@ from tests.spark.questions import QUESTIONS
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # pyspark's own imports
-    pytest.mark.filterwarnings("ignore::FutureWarning"),  # pyspark on pandas 3
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # sockets that pyspark leaves to its end
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -123,19 +123,38 @@ def test_without_a_champion_there_is_nothing_to_be_worse_than(lake: ll.Lake, mod
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("changed", "result", "words"),
     [
-        ({"label": "value"}, "has no column 'value'"),
-        ({"where": "age > 1000"}, "no rows to evaluate on where age > 1000"),
-        ({"prediction": "prediction_high"}, "gives no 'prediction_high'"),
+        ({"where": "age > 1000"}, "error", "no rows to evaluate on where age > 1000"),
+        ({"prediction": "prediction_high"}, "failed", "gives no 'prediction_high'"),
     ],
 )
 def test_an_evaluation_that_cannot_be_done_fails_and_says_why(
-    lake: ll.Lake, model: str, on: dict[str, Any], changed: dict[str, str], words: str
+    lake: ll.Lake, model: str, on: dict[str, Any], changed: dict[str, str], result: str, words: str
 ) -> None:
     found = only(lake, 1, Evaluation(**(on | {"max": 1.0} | changed)))
-    assert found.result == "failed"
+    assert found.result == result
     assert words in found.detail
+
+
+def test_a_label_that_the_data_lacks_is_refused_when_the_check_is_set(
+    lake: ll.Lake, model: str, on: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidInput, match="label 'value' is no column of the data"):
+        lake.models.set_checks("m", {"it": Evaluation(**(on | {"label": "value"}), max=1.0)})
+    assert lake.models.checks("m") == {}
+
+
+def test_a_champion_that_cannot_be_measured_is_no_fault_of_its_rival(lake: ll.Lake, model: str, houses: str) -> None:
+    write_deltalake(
+        houses, DeltaTable(houses).to_pyarrow_table().drop_columns(["age"]), mode="overwrite", schema_mode="overwrite"
+    )
+    lake.models.set_alias("m", "champion", 1)  # wants the age, which the data lacks now
+    asked = {"metric": "r2_score", "data": houses, "label": "price", "against": "champion", "archive": True}
+    found = only(lake, 2, Evaluation(**asked))
+    assert (found.result, lake.models.get("m", 2).stage) == ("error", "None")
+    assert "champion, version 1, cannot be compared with" in found.detail
+    assert "'age' (double) is missing" in found.detail
 
 
 def test_rows_without_a_label_are_not_left_out_silently(lake: ll.Lake, model: str, tmp_path: Path) -> None:
